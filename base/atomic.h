@@ -1,0 +1,70 @@
+/* base/atomic.h - the one includer of <stdatomic.h>.
+ *
+ * Shared words are of these types and are touched by these functions alone; the order is in the function's name:
+ * _rlx relaxed, _acq acquire, _rel release.  Words are 64 bits, except those a futex waits on, which are 32.
+ * There is no default-order operator and no read-modify-write that nobody needs yet.
+ * C++ has the same types with the compiler's builtins, because <stdatomic.h> is not C++ before C++23. */
+#ifndef WEIR_BASE_ATOMIC_H
+#define WEIR_BASE_ATOMIC_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+
+typedef struct weir_atomic_u64 { uint64_t word; } weir_atomic_u64;
+typedef struct weir_atomic_u32 { uint32_t word; } weir_atomic_u32;
+
+#define WEIR_ATOMIC_LOAD(a, order) __atomic_load_n(&(a)->word, __ATOMIC_##order)
+#define WEIR_ATOMIC_STORE(a, value, order) __atomic_store_n(&(a)->word, (value), __ATOMIC_##order)
+#define WEIR_ATOMIC_EXCHANGE(a, value, order) __atomic_exchange_n(&(a)->word, (value), __ATOMIC_##order)
+#define WEIR_ATOMIC_FENCE_SC() __atomic_thread_fence(__ATOMIC_SEQ_CST)
+#define WEIR_ATOMIC_FENCE_COMPILER() __atomic_signal_fence(__ATOMIC_SEQ_CST)
+
+#else
+
+#include <stdatomic.h>
+
+typedef struct weir_atomic_u64 { _Atomic uint64_t word; } weir_atomic_u64;
+typedef struct weir_atomic_u32 { _Atomic uint32_t word; } weir_atomic_u32;
+
+#define WEIR_ORDER_RELAXED memory_order_relaxed
+#define WEIR_ORDER_ACQUIRE memory_order_acquire
+#define WEIR_ORDER_RELEASE memory_order_release
+#define WEIR_ATOMIC_LOAD(a, order) atomic_load_explicit(&(a)->word, WEIR_ORDER_##order)
+#define WEIR_ATOMIC_STORE(a, value, order) atomic_store_explicit(&(a)->word, (value), WEIR_ORDER_##order)
+#define WEIR_ATOMIC_EXCHANGE(a, value, order) atomic_exchange_explicit(&(a)->word, (value), WEIR_ORDER_##order)
+#define WEIR_ATOMIC_FENCE_SC() atomic_thread_fence(memory_order_seq_cst)
+#define WEIR_ATOMIC_FENCE_COMPILER() atomic_signal_fence(memory_order_seq_cst)
+
+#endif
+
+#ifdef __cplusplus
+static_assert(sizeof(weir_atomic_u64) == 8 && sizeof(weir_atomic_u32) == 4, "a shared word is exactly its bits");
+#else
+_Static_assert(sizeof(weir_atomic_u64) == 8 && sizeof(weir_atomic_u32) == 4, "a shared word is exactly its bits");
+#endif
+
+static inline uint64_t weir_load_rlx(const weir_atomic_u64 *a) { return WEIR_ATOMIC_LOAD(a, RELAXED); }
+static inline uint64_t weir_load_acq(const weir_atomic_u64 *a) { return WEIR_ATOMIC_LOAD(a, ACQUIRE); }
+static inline void weir_store_rlx(weir_atomic_u64 *a, uint64_t value) { WEIR_ATOMIC_STORE(a, value, RELAXED); }
+static inline void weir_store_rel(weir_atomic_u64 *a, uint64_t value) { WEIR_ATOMIC_STORE(a, value, RELEASE); }
+
+static inline uint32_t weir_load32_rlx(const weir_atomic_u32 *a) { return WEIR_ATOMIC_LOAD(a, RELAXED); }
+static inline void weir_store32_rlx(weir_atomic_u32 *a, uint32_t value) { WEIR_ATOMIC_STORE(a, value, RELAXED); }
+static inline uint32_t weir_exchange32_rlx(weir_atomic_u32 *a, uint32_t value)
+{
+    return WEIR_ATOMIC_EXCHANGE(a, value, RELAXED);
+}
+
+/* weir_fence_sc is the full fence of a store-then-load handshake; weir_fence_compiler stops the compiler alone, for
+ * a handler in the same thread and for the cheap side of an asymmetric fence. */
+static inline void weir_fence_sc(void) { WEIR_ATOMIC_FENCE_SC(); }
+static inline void weir_fence_compiler(void) { WEIR_ATOMIC_FENCE_COMPILER(); }
+
+/* weir_word_at is the one place where bytes of a section become a shared word.  off is a multiple of 8. */
+static inline weir_atomic_u64 *weir_word_at(void *base, uint64_t off)
+{
+    return (weir_atomic_u64 *)(void *)((unsigned char *)base + off);
+}
+
+#endif

@@ -1,0 +1,349 @@
+/* ipc/channel.h - a ring in a named section, with waiting, and with the news of who is at the other end.
+ *
+ *   weir_channel_open     from either side, in either order
+ *   weir_send             copies one message in;  weir_reserve + weir_commit: writes it in place
+ *   weir_receive          copies one message out; weir_peek + weir_release: reads it in place
+ *   weir_channel_close    leaves; the last to leave takes the section away
+ *
+ * Callers:  a handle is one thread's at a time.  The two ends are two handles, in one process or two.  send, receive and
+ *           their kin are async-signal-safe; inside another call on the same handle they return WEIR_E_BUSY.
+ * Progress: a call with WEIR_NOWAIT, or one that need not wait, is wait-free and makes no system call, except that a send
+ *           wakes a peer that sleeps.  A stopped peer delays the other end by no more than the lane's room: then FULL,
+ *           EMPTY or TIMEOUT.
+ * Waiting:  spins for a short while, then sleeps (weir_wait).  A signal does not end a wait: give a timeout.
+ * The end:  WEIR_CLOSED and WEIR_DIED come after the last committed record was received, and once for each peer that
+ *           leaves: a later call waits for the next one.  A killed peer is noticed within 50 ms.  A process that is killed
+ *           loses at most the message it had not committed; what a killed consumer had not released is received again
+ *           by its successor.
+ * Fork:     in a child every call on a handle of the parent returns WEIR_E_FORKED, but close, which frees the child's copy.
+ * Hostile:  messages received by copy are safe against any bytes of the peer; in-place reading is for peers you trust. */
+#ifndef WEIR_IPC_CHANNEL_H
+#define WEIR_IPC_CHANNEL_H
+
+#include <stdint.h>
+
+#include <weir/base/status.h>
+#include <weir/naming/section.h>
+#include <weir/ring/spsc.h>
+
+WEIR_BEGIN_DECLS
+
+typedef enum weir_role { WEIR_PRODUCER = 1, WEIR_CONSUMER = 2 } weir_role;
+
+typedef enum weir_kind {
+    WEIR_SPSC = 1 /* one producer, one consumer, every message, in order */
+} weir_kind;
+
+/* How a call waits that has to. */
+typedef enum weir_wait {
+    WEIR_WAIT_SPIN_SLEEP = 0, /* spins for some 50 us, then sleeps */
+    WEIR_WAIT_SPIN = 1,       /* never sleeps: a core for the least latency; yields it to whoever else wants it */
+    WEIR_WAIT_SLEEP = 2       /* sleeps at once */
+} weir_wait;
+
+/* A duration in nanoseconds; negative is for ever. */
+typedef int64_t weir_timeout;
+#define WEIR_NOWAIT ((weir_timeout)0)
+#define WEIR_FOREVER ((weir_timeout)-1)
+#define WEIR_MILLISECONDS(n) ((weir_timeout)(n) * 1000000)
+
+#define WEIR_CAPACITY_DEFAULT (UINT64_C(256) * 1024)
+#define WEIR_CAPACITY_MIN UINT64_C(4096)
+#define WEIR_CAPACITY_MAX (UINT64_C(1) << 46)
+#define WEIR_TYPE_MAX 63
+
+/* What an opener states; 0 or NULL states nothing.  Values that both sides state must agree.  The first to state a type
+ * fixes it.  The lane's capacity is fixed by the first to state one, or else by the producer (WEIR_CAPACITY_DEFAULT). */
+typedef struct weir_channel_options {
+    weir_kind kind;    /* 0: WEIR_SPSC */
+    uint64_t capacity; /* bytes of the lane, rounded up to a power of two of at least WEIR_CAPACITY_MIN */
+    const char *type;  /* what the messages are, 1 to WEIR_TYPE_MAX bytes of the caller's choice */
+    weir_wait wait;    /* this handle's own, it need not agree */
+    uint32_t mode;     /* as in weir_section_options */
+} weir_channel_options;
+
+typedef struct weir_channel weir_channel;
+
+/* What a channel is and who has been there; see weir_channel_info. */
+typedef struct weir_channel_facts {
+    weir_kind kind;
+    uint64_t capacity;   /* bytes of the lane; 0 while there is none */
+    uint32_t record_max; /* bytes of the longest message; 0 while there is no lane */
+    char type[WEIR_TYPE_MAX + 1];
+    weir_participant producer, consumer; /* generation: how many there have been; deaths: how many of them were killed */
+    uint64_t full;   /* how often a send of this handle found no room */
+    uint64_t sleeps; /* how often this handle slept */
+} weir_channel_facts;
+
+/* weir_channel_open opens the channel of that name in the given role, making it if it is not there.  options NULL states
+ * nothing.
+ *
+ * Returns:  WEIR_OK; WEIR_E_IN_USE (a live process has the role); WEIR_E_MISMATCH (both values are in
+ *           weir_error_detail); WEIR_E_INVALID (options); WEIR_E_UNSUPPORTED (the kind; or the kernel lacks membarrier, which
+ *           this channel's maker chose); otherwise as weir_section_open_or_create.
+ * If killed: nothing is there, or the channel, as after a death of its last user; a role that was not yet announced was
+ *           never taken. */
+WEIR_API weir_status weir_channel_open(weir_channel **out, const char *name, weir_role role,
+                                       const weir_channel_options *options);
+
+/* weir_channel_close publishes what send_more left unpublished, leaves and frees the handle.  NULL is accepted.
+ *
+ * Returns:  WEIR_OK; WEIR_E_BUSY (inside another call on the handle; nothing was done).
+ * If killed: the peer sees a death, or the leaving. */
+WEIR_API weir_status weir_channel_close(weir_channel *channel);
+
+/* weir_channel_info tells what the channel is and who is there.  Two system calls at most.
+ *
+ * Returns:  WEIR_OK; WEIR_E_FORKED; WEIR_E_BUSY; WEIR_E_OS. */
+WEIR_API weir_status weir_channel_info(weir_channel *channel, weir_channel_facts *facts);
+
+/* weir_channel_drain waits until the consumer has released everything that was sent.  Producers only.
+ *
+ * Returns:  WEIR_OK; WEIR_TIMEOUT (WEIR_FULL with WEIR_NOWAIT); WEIR_CLOSED, WEIR_DIED (the consumer has gone before; what
+ *           it left waits for the next one); WEIR_E_CORRUPT; WEIR_E_STATE (a consumer's handle); WEIR_E_BUSY;
+ *           WEIR_E_FORKED.
+ * If killed: as a producer killed between two calls. */
+WEIR_API weir_status weir_channel_drain(weir_channel *channel, weir_timeout timeout);
+
+/* ---- what the functions below are made of; not for callers ---- */
+
+/* A sleeper's words in the section: it sleeps on armed, and wants to be woken when the peer reaches want_pos. */
+typedef struct weir_sleeper {
+    weir_atomic_u32 armed;
+    uint32_t pad;
+    weir_atomic_u64 want_pos;
+} weir_sleeper;
+
+struct weir_channel {      /* on a page that a fork clears: in a child everything here is 0 */
+    weir_spsc_producer tx; /* attached in a producer's handle, */
+    weir_spsc_consumer rx; /* in a consumer's, once there is a lane */
+    weir_sleeper *peer;    /* where the other end sleeps */
+    uint32_t full_fence;   /* this channel's senders pay the handshake's fence */
+    uint32_t busy;         /* a call is under way */
+    uint32_t alive;        /* not so in a forked child */
+};
+
+WEIR_API weir_status weir_channel_send_slow(weir_channel *channel, const void *msg, uint64_t len, int more,
+                                            weir_timeout timeout, weir_status status);
+WEIR_API weir_status weir_channel_reserve_slow(weir_channel *channel, uint64_t len, void **slot, weir_timeout timeout,
+                                               weir_status status);
+WEIR_API weir_status weir_channel_receive_slow(weir_channel *channel, weir_timeout timeout, weir_status status);
+WEIR_API weir_status weir_channel_arrived(weir_channel *channel, weir_status status);
+WEIR_API weir_status weir_channel_explain(weir_channel *channel, weir_status status);
+WEIR_API void weir_channel_wake(weir_channel *channel);
+
+static inline int weir_channel_enter(weir_channel *channel)
+{
+    if (WEIR_UNLIKELY(channel->busy != 0))
+        return 0;
+    channel->busy = 1;
+    weir_fence_compiler(); /* only a handler in this thread looks */
+    return 1;
+}
+
+static inline weir_status weir_channel_leave(weir_channel *channel, weir_status status)
+{
+    weir_fence_compiler();
+    channel->busy = 0;
+    return status;
+}
+
+/* The waker's half of the handshake: what was published before, then the look at whether anybody sleeps. */
+static inline int weir_channel_peer_sleeps(weir_channel *channel)
+{
+    if (channel->full_fence != 0)
+        weir_fence_sc(); /* order WAKE sc: the published word before the look at armed */
+    else
+        weir_fence_compiler(); /* order WAKE sc: the sleeper's membarrier is the fence of both sides */
+    return WEIR_UNLIKELY(weir_load32_rlx(&channel->peer->armed) != 0);
+}
+
+static inline void weir_channel_published(weir_channel *channel)
+{
+    if (weir_channel_peer_sleeps(channel))
+        weir_channel_wake(channel);
+}
+
+static inline void weir_channel_released(weir_channel *channel)
+{
+    if (weir_channel_peer_sleeps(channel) &&
+        /* relaxed: a wrong one only delays, by at most one bounded sleep */
+        (int64_t)(channel->rx.head_pos - weir_load_rlx(&channel->peer->want_pos)) >= 0)
+        weir_channel_wake(channel);
+}
+
+static inline weir_status weir_channel_put(weir_channel *channel, const void *msg, uint64_t len, int more,
+                                           weir_timeout timeout)
+{
+    if (!weir_channel_enter(channel))
+        return WEIR_E_BUSY;
+    weir_status status = weir_spsc_put(&channel->tx, msg, len, more != 0);
+    if (WEIR_UNLIKELY(status != WEIR_OK))
+        status = weir_channel_send_slow(channel, msg, len, more, timeout, status);
+    else if (!more)
+        weir_channel_published(channel);
+    return weir_channel_leave(channel, status);
+}
+
+/* ---- producer ---- */
+
+/* weir_send copies len bytes of msg into the channel as one message, waiting for room up to timeout.
+ *
+ * Ordering: release; what the caller wrote before is visible to whoever receives this message.
+ * Returns:  WEIR_OK; WEIR_FULL (WEIR_NOWAIT and no room); WEIR_TIMEOUT; WEIR_CLOSED, WEIR_DIED (no room, and the consumer
+ *           has gone); nothing was sent with any of these.  WEIR_E_TOO_LARGE (over the record limit); WEIR_E_CORRUPT;
+ *           WEIR_E_STATE (a consumer's handle); WEIR_E_BUSY; WEIR_E_FORKED.
+ * If killed: the message was never sent, or it is whole. */
+static inline weir_status weir_send(weir_channel *channel, const void *msg, uint64_t len, weir_timeout timeout)
+{
+    return weir_channel_put(channel, msg, len, 0, timeout);
+}
+
+/* weir_send_more is weir_send that leaves the message unpublished: it appears, with all that follow it, at the next send,
+ * commit, flush, drain or close, or when a call has to wait for room. */
+static inline weir_status weir_send_more(weir_channel *channel, const void *msg, uint64_t len, weir_timeout timeout)
+{
+    return weir_channel_put(channel, msg, len, 1, timeout);
+}
+
+/* weir_reserve gives the address, 8-byte aligned, of room for a message of up to len bytes, waiting up to timeout.  Write
+ * there, then weir_commit.  Any other call on the handle gives the room up.
+ *
+ * Returns:  as weir_send.  If killed: the message was never sent. */
+static inline weir_status weir_reserve(weir_channel *channel, uint64_t len, void **slot, weir_timeout timeout)
+{
+    if (!weir_channel_enter(channel))
+        return WEIR_E_BUSY;
+    weir_status status = weir_spsc_reserve(&channel->tx, len, slot);
+    if (WEIR_UNLIKELY(status != WEIR_OK))
+        status = weir_channel_reserve_slow(channel, len, slot, timeout, status);
+    return weir_channel_leave(channel, status);
+}
+
+static inline weir_status weir_channel_commit(weir_channel *channel, uint64_t len, int more)
+{
+    if (!weir_channel_enter(channel))
+        return WEIR_E_BUSY;
+    weir_status status = weir_spsc_commit_as(&channel->tx, len, more != 0);
+    if (WEIR_UNLIKELY(status != WEIR_OK))
+        status = weir_channel_explain(channel, status);
+    else if (!more)
+        weir_channel_published(channel);
+    return weir_channel_leave(channel, status);
+}
+
+/* weir_commit sends the reserved message with its first len bytes.
+ *
+ * Returns:  WEIR_OK; WEIR_E_STATE (nothing is reserved); WEIR_E_INVALID (len over what was reserved, which stays
+ *           reserved); WEIR_E_BUSY; WEIR_E_FORKED.
+ * If killed: the message was never sent, or it is whole. */
+static inline weir_status weir_commit(weir_channel *channel, uint64_t len)
+{
+    return weir_channel_commit(channel, len, 0);
+}
+
+/* weir_commit_more is weir_commit that leaves the message unpublished, as weir_send_more does. */
+static inline weir_status weir_commit_more(weir_channel *channel, uint64_t len)
+{
+    return weir_channel_commit(channel, len, 1);
+}
+
+/* weir_flush publishes what the _more calls left unpublished.
+ *
+ * Returns:  WEIR_OK (also when there was nothing); WEIR_E_STATE (a consumer's handle); WEIR_E_CORRUPT; WEIR_E_BUSY;
+ *           WEIR_E_FORKED.
+ * If killed: none of the batch was sent, or all. */
+static inline weir_status weir_flush(weir_channel *channel)
+{
+    if (!weir_channel_enter(channel))
+        return WEIR_E_BUSY;
+    weir_status status = WEIR_OK;
+    if (WEIR_UNLIKELY(channel->tx.capacity == 0)) {
+        status = weir_channel_explain(channel, WEIR_E_STATE);
+    } else {
+        weir_spsc_flush(&channel->tx);
+        weir_channel_published(channel);
+    }
+    return weir_channel_leave(channel, status);
+}
+
+/* ---- consumer ---- */
+
+/* weir_peek gives the next message in place, waiting for one up to timeout, and moves on to the one behind it.  The bytes
+ * stay until weir_release.  A call that waits releases nothing: release before you wait for more than the lane holds.
+ *
+ * Ordering: acquire.
+ * Returns:  WEIR_OK; WEIR_EMPTY (WEIR_NOWAIT and no message); WEIR_TIMEOUT; WEIR_CLOSED, WEIR_DIED (nothing left, and the
+ *           producer has gone); WEIR_E_CORRUPT; WEIR_E_MISMATCH (the producer that came states another capacity or type);
+ *           WEIR_E_STATE (a producer's handle); WEIR_E_NO_MEMORY (no address space for the lane); WEIR_E_BUSY; WEIR_E_FORKED.
+ * If killed: the message is received again by the next consumer. */
+static inline weir_status weir_peek(weir_channel *channel, const void **msg, uint32_t *len, weir_timeout timeout)
+{
+    if (!weir_channel_enter(channel))
+        return WEIR_E_BUSY;
+    weir_status status = weir_spsc_peek(&channel->rx, msg, len);
+    if (WEIR_UNLIKELY(status != WEIR_OK)) {
+        status = weir_channel_receive_slow(channel, timeout, status);
+        if (status == WEIR_OK)
+            status = weir_channel_arrived(channel, weir_spsc_peek(&channel->rx, msg, len));
+    }
+    return weir_channel_leave(channel, status);
+}
+
+/* weir_release gives the room of every message received or peeked so far back to the producer.
+ *
+ * Returns:  WEIR_OK; WEIR_E_STATE (a producer's handle); WEIR_E_CORRUPT; WEIR_E_BUSY; WEIR_E_FORKED.
+ * If killed: all of them are received again by the next consumer, or none. */
+static inline weir_status weir_release(weir_channel *channel)
+{
+    if (!weir_channel_enter(channel))
+        return WEIR_E_BUSY;
+    weir_status status = WEIR_OK;
+    if (WEIR_UNLIKELY(channel->rx.capacity == 0)) {
+        status = weir_channel_explain(channel, WEIR_E_STATE);
+    } else {
+        weir_spsc_release(&channel->rx);
+        weir_channel_released(channel);
+    }
+    return weir_channel_leave(channel, status);
+}
+
+/* weir_receive copies the next message into buffer, waiting for one up to timeout, and releases it.
+ *
+ * Returns:  as weir_peek; WEIR_E_TOO_SMALL (size_bytes is less than the message, which stays the next; *len = its bytes).
+ * If killed: the message is received again by the next consumer, or was received. */
+static inline weir_status weir_receive(weir_channel *channel, void *buffer, uint64_t size_bytes, uint32_t *len,
+                                       weir_timeout timeout)
+{
+    if (!weir_channel_enter(channel))
+        return WEIR_E_BUSY;
+    weir_status status = weir_spsc_pop(&channel->rx, buffer, size_bytes, len);
+    if (WEIR_UNLIKELY(status != WEIR_OK)) {
+        status = weir_channel_receive_slow(channel, timeout, status);
+        if (status == WEIR_OK)
+            status = weir_channel_arrived(channel, weir_spsc_pop(&channel->rx, buffer, size_bytes, len));
+    }
+    if (WEIR_LIKELY(status == WEIR_OK))
+        weir_channel_released(channel);
+    return weir_channel_leave(channel, status);
+}
+
+/* weir_receive_more is weir_receive without the release: weir_release, or a later weir_receive, gives back the room of
+ * all.  A call that waits releases nothing. */
+static inline weir_status weir_receive_more(weir_channel *channel, void *buffer, uint64_t size_bytes, uint32_t *len,
+                                            weir_timeout timeout)
+{
+    if (!weir_channel_enter(channel))
+        return WEIR_E_BUSY;
+    weir_status status = weir_spsc_pop_more(&channel->rx, buffer, size_bytes, len);
+    if (WEIR_UNLIKELY(status != WEIR_OK)) {
+        status = weir_channel_receive_slow(channel, timeout, status);
+        if (status == WEIR_OK)
+            status = weir_channel_arrived(channel, weir_spsc_pop_more(&channel->rx, buffer, size_bytes, len));
+    }
+    return weir_channel_leave(channel, status);
+}
+
+WEIR_END_DECLS
+
+#endif

@@ -1,0 +1,282 @@
+/* ipc/channel_wait.c - what a call does that cannot go on: spin, sleep, look who is there, wake the other side. */
+#include <weir/base/fail.h>
+#include <weir/ipc/channel_private.h>
+#include <weir/ipc/os.h>
+
+#define SPIN_NS INT64_C(50000)      /* before the first sleep: some times what a sleep and a wake cost */
+#define SLEEP_NS INT64_C(40000000)  /* the longest sleep: covers a waker that died between its store and its wake */
+#define PROBE_NS INT64_C(10000000)  /* how often a waiter asks the kernel about the peer's lock */
+#define PAUSES_MAX 32               /* between two looks at the ring: a waiter that looks less takes fewer lines away */
+#define LOOKS_PER_CLOCK 16          /* looks at the ring between two looks at the clock */
+
+/* What a handle waits for. */
+enum goal { GOAL_MESSAGE, GOAL_ROOM, GOAL_DRAINED };
+
+struct wait {
+    weir_channel *channel;
+    enum goal goal;
+    uint64_t len;     /* GOAL_ROOM: the message's bytes */
+    weir_status none; /* what "not yet" is called */
+};
+
+/* A status the inline path met, as the caller should hear it: the ring knows nothing of forks and roles. */
+weir_status weir_channel_explain(weir_channel *channel, weir_status status)
+{
+    if (channel->alive != CHANNEL_ALIVE)
+        return weir_fail(WEIR_E_FORKED, "the channel was opened before the fork: open it again in the child");
+    if (status == WEIR_E_STATE && channel->tx.fault != WEIR_OK)
+        return channel->tx.fault;
+    if (status == WEIR_E_STATE && channel->rx.fault != WEIR_OK)
+        return channel->rx.fault;
+    if (status == WEIR_E_STATE)
+        return weir_fail(status, "a call that this channel's role does not have, or a commit without a reserve");
+    if (status == WEIR_E_INVALID)
+        return weir_fail(status, "a commit of more bytes than were reserved");
+    return status;
+}
+
+/* ---- waking ---- */
+
+void weir_channel_wake(weir_channel *channel)
+{
+    if (channel->peer == NULL) /* before the section was mapped */
+        return;
+    /* order WAKE sc: what was published before the look at armed.  Without it both sides can look too early, and one
+     * sleeps its whole bound. */
+    weir_fence_sc();
+    if (weir_exchange32_rlx(&channel->peer->armed, 0) != 0)
+        weir_os_wake(&channel->peer->armed);
+}
+
+static weir_sleeper *own_sleeper(weir_channel *channel)
+{
+    struct channel_cold *cold = channel_cold(channel);
+    weir_channel_layout *layout = cold->view.base;
+    return cold->role == WEIR_PRODUCER ? &layout->producer : &layout->consumer;
+}
+
+/* The sleeper's half of the handshake: announce, fence, and then look once more before sleeping. */
+static void arm(weir_channel *channel, uint64_t want_pos)
+{
+    weir_sleeper *self = own_sleeper(channel);
+    weir_store_rlx(&self->want_pos, want_pos); /* relaxed: a waker that misses it wakes at the next release */
+    weir_store32_rlx(&self->armed, 1);
+    if (channel_cold(channel)->full_fence)
+        weir_fence_sc(); /* order WAKE sc: armed before the look at the ring */
+    else
+        weir_os_fence_others(); /* order WAKE sc: armed before the look at the ring, here and in every waker */
+}
+
+/* ---- looking ---- */
+
+/* Is what w waits for there?  w->none where it is not. */
+static weir_status look(const struct wait *w)
+{
+    weir_channel *channel = w->channel;
+    uint64_t start_pos;
+    weir_status status = WEIR_E_STATE;
+    switch (w->goal) {
+    case GOAL_MESSAGE:
+        if (channel->rx.capacity == 0 && channel->rx.fault == WEIR_OK) {
+            status = weir_channel_attach_lane(channel);
+            if (status != WEIR_OK)
+                break;
+        }
+        status = weir_spsc_ready(&channel->rx);
+        break;
+    case GOAL_ROOM:
+        status = weir_spsc_place(&channel->tx, w->len, &start_pos);
+        break;
+    case GOAL_DRAINED:
+        status = weir_spsc_drained(&channel->tx);
+        break;
+    }
+    return status;
+}
+
+/* The consumer's position at which a sleeping producer wants to be woken: what it needs, and if it waits for room a
+ * quarter of the lane with it, so that a full lane costs a wake for many messages. */
+static uint64_t want_pos(const struct wait *w)
+{
+    const weir_spsc_producer *tx = &w->channel->tx;
+    if (w->goal != GOAL_ROOM)
+        return w->goal == GOAL_DRAINED ? tx->pos : 0;
+    uint64_t size = weir_spsc_size(w->len);
+    uint64_t room = tx->capacity - (tx->pos & (tx->capacity - 1));
+    uint64_t need = (size > room ? room : 0) + size + WEIR_SPSC_HEADER;
+    uint64_t quarter = tx->capacity / 4;
+    return tx->pos + (need > quarter ? need : quarter) - tx->capacity;
+}
+
+/* CLOSED or DIED if the peer has ended and the caller does not know yet.  A leaver says so in memory; a death is asked
+ * of the kernel, not at every look. */
+static weir_status peer_end(weir_channel *channel, int64_t now)
+{
+    struct channel_cold *cold = channel_cold(channel);
+    weir_participant peer = weir_participant_glance(cold->section, cold->peer_slot);
+    if (peer.presence == WEIR_ALIVE && now - cold->probed_ns >= PROBE_NS) {
+        cold->probed_ns = now;
+        weir_status status = weir_participant_look(cold->section, cold->peer_slot, &peer);
+        if (status != WEIR_OK)
+            return status;
+    }
+    if ((peer.presence != WEIR_LEFT && peer.presence != WEIR_DEAD) || cold->reported == (uint64_t)peer.generation + 1)
+        return WEIR_OK;
+    cold->ended = (uint64_t)peer.generation + 1;
+    return peer.presence == WEIR_LEFT ? WEIR_CLOSED : WEIR_DIED;
+}
+
+/* The end is believed first and reported last: what was committed before it is still handed over. */
+static weir_status look_at_end(const struct wait *w, int64_t now)
+{
+    struct channel_cold *cold = channel_cold(w->channel);
+    weir_status end = peer_end(w->channel, now);
+    if (end == WEIR_OK)
+        return w->none;
+    weir_status status = look(w);
+    if (status == w->none) {
+        if (end > 0)
+            cold->reported = cold->ended;
+        return end;
+    }
+    return status;
+}
+
+/* ---- waiting ---- */
+
+/* Looks again and again until until_ns; w->none if nothing came. */
+static weir_status spin(const struct wait *w, int64_t until_ns, bool yields)
+{
+    int pauses = 1;
+    for (;;) {
+        for (int looks = 0; looks < LOOKS_PER_CLOCK; looks++) {
+            for (int i = 0; i < pauses; i++)
+                weir_pause();
+            if (pauses < PAUSES_MAX)
+                pauses *= 2;
+            weir_status status = look(w);
+            if (status != w->none)
+                return status;
+        }
+        int64_t now = weir_os_now_ns();
+        weir_status status = look_at_end(w, now);
+        if (status != w->none || now >= until_ns)
+            return status;
+        if (yields)
+            weir_os_yield();
+    }
+}
+
+static weir_status sleep_until(const struct wait *w, int64_t until_ns)
+{
+    weir_channel *channel = w->channel;
+    struct channel_cold *cold = channel_cold(channel);
+    weir_status status;
+    arm(channel, want_pos(w));
+    for (;;) {
+        status = look(w);
+        int64_t now = 0;
+        if (status == w->none) {
+            now = weir_os_now_ns();
+            status = look_at_end(w, now);
+        }
+        if (status != w->none || now >= until_ns)
+            break;
+        cold->sleeps++;
+        int64_t bound = until_ns - now < SLEEP_NS ? until_ns - now : SLEEP_NS;
+        weir_os_sleep(&own_sleeper(channel)->armed, 1, bound);
+        if (weir_load32_rlx(&own_sleeper(channel)->armed) == 0) /* relaxed: only whether to arm again */
+            arm(channel, want_pos(w));
+    }
+    weir_store32_rlx(&own_sleeper(channel)->armed, 0); /* relaxed: a wake too many is harmless */
+    return status;
+}
+
+static weir_status wait_for(const struct wait *w, weir_timeout timeout)
+{
+    struct channel_cold *cold = channel_cold(w->channel);
+    weir_status status = look(w);
+    if (status != w->none)
+        return status;
+    int64_t now = weir_os_now_ns();
+    status = look_at_end(w, now);
+    if (status != w->none || timeout == WEIR_NOWAIT)
+        return status;
+    int64_t until = timeout < 0 || timeout > INT64_MAX - now ? INT64_MAX : now + timeout;
+    int64_t spin_until = until;
+    if (cold->wait == WEIR_WAIT_SPIN_SLEEP && until - now > SPIN_NS)
+        spin_until = now + SPIN_NS;
+    if (cold->wait != WEIR_WAIT_SLEEP)
+        status = spin(w, spin_until, cold->wait == WEIR_WAIT_SPIN);
+    if (status == w->none && cold->wait != WEIR_WAIT_SPIN)
+        status = sleep_until(w, until);
+    return status == w->none ? WEIR_TIMEOUT : status;
+}
+
+/* ---- the slow paths of the inline calls ---- */
+
+/* A full lane holds an unpublished batch's room too: the batch goes out before anybody waits for it to be read. */
+static weir_status wait_for_room(weir_channel *channel, uint64_t len, weir_timeout timeout)
+{
+    channel_cold(channel)->full++;
+    weir_spsc_flush(&channel->tx);
+    weir_channel_published(channel);
+    return wait_for(&(struct wait){ channel, GOAL_ROOM, len, WEIR_FULL }, timeout);
+}
+
+weir_status weir_channel_send_slow(weir_channel *channel, const void *msg, uint64_t len, int more,
+                                   weir_timeout timeout, weir_status status)
+{
+    if (status != WEIR_FULL)
+        return weir_channel_explain(channel, status);
+    status = wait_for_room(channel, len, timeout);
+    if (status == WEIR_OK)
+        status = weir_spsc_put(&channel->tx, msg, len, more != 0);
+    if (status == WEIR_OK && !more)
+        weir_channel_published(channel);
+    return status;
+}
+
+weir_status weir_channel_reserve_slow(weir_channel *channel, uint64_t len, void **slot, weir_timeout timeout,
+                                      weir_status status)
+{
+    if (status != WEIR_FULL)
+        return weir_channel_explain(channel, status);
+    status = wait_for_room(channel, len, timeout);
+    return status == WEIR_OK ? weir_spsc_reserve(&channel->tx, len, slot) : status;
+}
+
+/* WEIR_OK: a message is there, look again. */
+weir_status weir_channel_receive_slow(weir_channel *channel, weir_timeout timeout, weir_status status)
+{
+    bool no_lane = status == WEIR_E_STATE && channel->alive == CHANNEL_ALIVE &&
+                   channel_cold(channel)->role == WEIR_CONSUMER;
+    if (status != WEIR_EMPTY && !no_lane)
+        return weir_channel_explain(channel, status);
+    return wait_for(&(struct wait){ channel, GOAL_MESSAGE, 0, WEIR_EMPTY }, timeout);
+}
+
+/* The retry after "a message is there".  No producer takes a message back. */
+weir_status weir_channel_arrived(weir_channel *channel, weir_status status)
+{
+    if (status != WEIR_EMPTY)
+        return status;
+    channel->rx = (weir_spsc_consumer){ .fault = WEIR_E_CORRUPT };
+    return weir_fail(WEIR_E_CORRUPT, "%s: a committed message disappeared",
+                     weir_section_name(channel_cold(channel)->section));
+}
+
+weir_status weir_channel_drain(weir_channel *channel, weir_timeout timeout)
+{
+    if (!weir_channel_enter(channel))
+        return WEIR_E_BUSY;
+    weir_status status;
+    if (channel->tx.capacity == 0) {
+        status = weir_channel_explain(channel, WEIR_E_STATE);
+    } else {
+        weir_spsc_flush(&channel->tx);
+        weir_channel_published(channel);
+        status = wait_for(&(struct wait){ channel, GOAL_DRAINED, 0, WEIR_FULL }, timeout);
+    }
+    return weir_channel_leave(channel, status);
+}

@@ -1,0 +1,12 @@
+/* weir.h - everything of weir: shared-memory sections, rings and channels. */
+#ifndef WEIR_WEIR_H
+#define WEIR_WEIR_H
+
+#include <weir/base/status.h>
+#include <weir/base/version.h>
+#include <weir/ipc/channel.h>
+#include <weir/naming/name.h>
+#include <weir/naming/section.h>
+#include <weir/ring/spsc.h>
+
+#endif

@@ -1,0 +1,193 @@
+/* naming/os_linux_space.c - is there room, and taking it: "create never lies". */
+#include <weir/base/fail.h>
+#include <weir/naming/os_linux.h>
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#define CHUNK (UINT64_C(16) << 20) /* bytes of one fallocate; */
+#define CHUNK_MIN UINT64_C(65536)  /* a signal undoes it, so it shrinks until it passes between two */
+#define TMPFS_MAGIC 0x01021994
+#define RAMFS_MAGIC 0x858458f6
+
+/* Reads a small file of /proc or /sys whole, 0-terminated; its length or -1. */
+static ssize_t read_file(const char *path, char *text, size_t size)
+{
+    int fd = weir_linux.openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
+    if (fd < 0)
+        return -1;
+    size_t len = 0;
+    while (len < size - 1) {
+        ssize_t got = weir_linux.pread(fd, text + len, size - 1 - len, (off_t)len);
+        if (got <= 0)
+            break;
+        len += (size_t)got;
+    }
+    text[len] = 0;
+    (void)weir_linux.close(fd);
+    return (ssize_t)len;
+}
+
+/* The number behind key at the start of a line of text; 0 where there is none. */
+static uint64_t number_after(const char *text, const char *key)
+{
+    size_t len = strlen(key);
+    for (const char *line = text; line != NULL; line = strchr(line, '\n')) {
+        line += *line == '\n';
+        if (strncmp(line, key, len) == 0)
+            return strtoull(line + len, NULL, 10);
+    }
+    return 0;
+}
+
+/* One of a cgroup's files as a number; false where there is none or it says "max". */
+static bool cgroup_number(const char *folder, const char *file, uint64_t *value)
+{
+    char path[4096 + 64], text[64];
+    int len = snprintf(path, sizeof path, "%s/%s", folder, file);
+    if (len < 0 || (size_t)len >= sizeof path || read_file(path, text, sizeof text) <= 0 || text[0] < '0' ||
+        text[0] > '9')
+        return false;
+    *value = strtoull(text, NULL, 10);
+    return true;
+}
+
+struct cgroup_files {
+    const char *max, *current, *inactive, *active;
+};
+static const struct cgroup_files cgroup_v2 = { "memory.max", "memory.current", "inactive_file ", "active_file " };
+static const struct cgroup_files cgroup_v1 = { "memory.limit_in_bytes", "memory.usage_in_bytes",
+                                               "total_inactive_file ", "total_active_file " };
+
+/* Room left in one cgroup; UINT64_MAX where it has no limit. */
+static uint64_t cgroup_room(const char *folder, const struct cgroup_files *files, uint64_t need)
+{
+    uint64_t max, current;
+    if (!cgroup_number(folder, files->max, &max) || !cgroup_number(folder, files->current, &current))
+        return UINT64_MAX;
+    uint64_t room = max > current ? max - current : 0;
+    if (room >= need)
+        return room;
+    /* Clean file pages are given up under pressure before anybody is killed. */
+    char path[4096 + 64], stat[8192];
+    (void)snprintf(path, sizeof path, "%s/memory.stat", folder);
+    if (read_file(path, stat, sizeof stat) > 0)
+        room += number_after(stat, files->inactive) + number_after(stat, files->active);
+    return room < max ? room : max;
+}
+
+/* The least room among this process's memory cgroup and its ancestors, and which one that is. */
+static uint64_t cgroups_room(uint64_t need, char folder[4096])
+{
+    char list[4096];
+    if (read_file("/proc/self/cgroup", list, sizeof list) <= 0)
+        return UINT64_MAX;
+    uint64_t least = UINT64_MAX;
+    char *save = NULL;
+    for (char *line = strtok_r(list, "\n", &save); line != NULL; line = strtok_r(NULL, "\n", &save)) {
+        char *controllers = strchr(line, ':');
+        char *path = controllers != NULL ? strchr(controllers + 1, ':') : NULL;
+        if (path == NULL)
+            continue;
+        *path++ = 0;
+        controllers++;
+        bool v1 = strcmp(controllers, "memory") == 0;
+        if (!v1 && *controllers != 0)
+            continue;
+        const char *root = v1 ? "/sys/fs/cgroup/memory" : "/sys/fs/cgroup";
+        for (;;) { /* the cgroup, then each ancestor; the root's last */
+            char here[4096];
+            int len = snprintf(here, sizeof here, "%s%s", root, path);
+            uint64_t room = len > 0 && (size_t)len < sizeof here
+                                ? cgroup_room(here, v1 ? &cgroup_v1 : &cgroup_v2, need)
+                                : UINT64_MAX;
+            if (room < least) {
+                least = room;
+                (void)snprintf(folder, 4096, "%s", here);
+            }
+            char *slash = strrchr(path, '/');
+            if (slash == NULL || *path == 0)
+                break;
+            *slash = 0;
+        }
+    }
+    return least;
+}
+
+static weir_status check_filesystem(int fd, uint64_t need, const char *dir)
+{
+    char a[WEIR_SIZE_TEXT_MAX], b[WEIR_SIZE_TEXT_MAX], c[WEIR_SIZE_TEXT_MAX];
+    struct statvfs fs;
+    /* A tmpfs without a limit says 0 blocks. */
+    if (weir_linux.fstatvfs(fd, &fs) != 0 || fs.f_blocks == 0)
+        return WEIR_OK;
+    uint64_t have = (uint64_t)fs.f_bavail * fs.f_frsize;
+    if (have >= need)
+        return WEIR_OK;
+    return weir_fail(WEIR_E_NO_SPACE,
+                     "needs %s, %s has %s free of %s: remove what is there, mount it larger (in a container: "
+                     "--shm-size) or set WEIR_SHM_DIR",
+                     weir_size_text(a, need), dir, weir_size_text(b, have),
+                     weir_size_text(c, (uint64_t)fs.f_blocks * fs.f_frsize));
+}
+
+/* Only memory file systems take memory that nobody can write back. */
+static weir_status check_memory(int fd, uint64_t need)
+{
+    char a[WEIR_SIZE_TEXT_MAX], b[WEIR_SIZE_TEXT_MAX], folder[4096] = "";
+    struct statfs fs;
+    if (fstatfs(fd, &fs) != 0 || (fs.f_type != TMPFS_MAGIC && (unsigned long)fs.f_type != RAMFS_MAGIC))
+        return WEIR_OK;
+    uint64_t room = cgroups_room(need, folder);
+    if (room < need)
+        return weir_fail(WEIR_E_NO_SPACE, "needs %s, the memory limit of %s leaves %s: raise it or ask for less",
+                         weir_size_text(a, need), folder, weir_size_text(b, room));
+    if (need <= CHUNK) /* not worth a look at the machine: it has that much, or is past help */
+        return WEIR_OK;
+    char text[4096];
+    if (read_file("/proc/meminfo", text, sizeof text) <= 0)
+        return WEIR_OK;
+    room = (number_after(text, "MemAvailable:") + number_after(text, "SwapFree:")) * 1024;
+    if (room < need)
+        return weir_fail(WEIR_E_NO_SPACE, "needs %s, this machine has %s of memory left", weir_size_text(a, need),
+                         weir_size_text(b, room));
+    return WEIR_OK;
+}
+
+weir_status weir_linux_allocate(int fd, uint64_t from, uint64_t to, const char *dir)
+{
+    char a[WEIR_SIZE_TEXT_MAX], b[WEIR_SIZE_TEXT_MAX];
+    int saved = errno;
+    uint64_t need = to - from;
+    struct rlimit limit;
+    if (weir_linux.getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && to > limit.rlim_cur)
+        return weir_fail(WEIR_E_NO_SPACE, "needs a file of %s, the limit on file sizes (ulimit -f) is %s",
+                         weir_size_text(a, to), weir_size_text(b, (uint64_t)limit.rlim_cur));
+    weir_status status = check_filesystem(fd, need, dir);
+    if (status == WEIR_OK)
+        status = check_memory(fd, need);
+    uint64_t chunk = CHUNK;
+    for (uint64_t at = from; status == WEIR_OK && at < to;) {
+        uint64_t len = to - at < chunk ? to - at : chunk;
+        if (weir_linux.fallocate(fd, 0, (off_t)at, (off_t)len) == 0)
+            at += len;
+        else if (errno == ENOSPC || errno == ENOMEM || errno == EDQUOT)
+            status = weir_fail(WEIR_E_NO_SPACE, "needs %s, %s gave %s and then said: %s",
+                               weir_size_text(a, need), dir, weir_size_text(b, at - from), strerror(errno));
+        else if (errno == EOPNOTSUPP)
+            status = weir_fail(WEIR_E_UNSUPPORTED, "the file system of %s cannot allocate (fallocate): use a tmpfs",
+                               dir);
+        else if (errno == EINTR)
+            chunk = chunk > CHUNK_MIN ? chunk / 2 : CHUNK_MIN;
+        else
+            status = weir_fail(WEIR_E_OS, "fallocate in %s: %s", dir, strerror(errno));
+    }
+    errno = saved;
+    return status;
+}

@@ -1,0 +1,233 @@
+#include <weir/base/fail.h>
+#include <weir/ring/spsc.h>
+#include <weir/ring/spsc_layout.h>
+
+#define RECORD_MAX UINT64_C(0x7ffffff8) /* 2^31 - 8: a length is 32 bits, and its sums must not wrap */
+
+static bool capacity_is_valid(uint64_t capacity)
+{
+    return capacity >= WEIR_SPSC_CAPACITY_MIN && capacity <= WEIR_SPSC_CAPACITY_MAX &&
+           (capacity & (capacity - 1)) == 0;
+}
+
+uint64_t weir_spsc_capacity(uint64_t wish_bytes)
+{
+    if (wish_bytes > WEIR_SPSC_CAPACITY_MAX)
+        return 0;
+    uint64_t capacity = WEIR_SPSC_CAPACITY_MIN;
+    while (capacity < wish_bytes)
+        capacity *= 2;
+    return capacity;
+}
+
+uint64_t weir_spsc_footprint(uint64_t capacity_bytes)
+{
+    return capacity_is_valid(capacity_bytes) ? WEIR_SPSC_CONTROL + capacity_bytes : 0;
+}
+
+uint32_t weir_spsc_record_max(uint64_t capacity_bytes)
+{
+    if (!capacity_is_valid(capacity_bytes))
+        return 0;
+    /* A record of size s may need s - 8 bytes of padding before it and a cleared header behind it: 2s <= capacity. */
+    uint64_t max = capacity_bytes / 2 - 2 * WEIR_SPSC_HEADER;
+    return (uint32_t)(max < RECORD_MAX ? max : RECORD_MAX);
+}
+
+weir_status weir_spsc_init(void *mem, uint64_t size_bytes, uint64_t capacity_bytes, uint64_t start_pos)
+{
+    uint64_t footprint = weir_spsc_footprint(capacity_bytes);
+    if (mem == NULL || (uintptr_t)mem % WEIR_LINE != 0)
+        return weir_fail(WEIR_E_INVALID, "a ring needs memory aligned to %d bytes", WEIR_LINE);
+    if (footprint == 0)
+        return weir_fail(WEIR_E_INVALID, "capacity %llu is not a power of two of at least %u bytes",
+                         (unsigned long long)capacity_bytes, WEIR_SPSC_CAPACITY_MIN);
+    if (size_bytes < footprint)
+        return weir_fail(WEIR_E_INVALID, "a ring of capacity %llu needs %llu bytes, not %llu",
+                         (unsigned long long)capacity_bytes, (unsigned long long)footprint,
+                         (unsigned long long)size_bytes);
+    if (start_pos % WEIR_SPSC_HEADER != 0)
+        return weir_fail(WEIR_E_INVALID, "a ring's first position is a multiple of %u", WEIR_SPSC_HEADER);
+
+    weir_spsc_layout *ring = mem;
+    unsigned char *data = (unsigned char *)mem + WEIR_SPSC_CONTROL;
+    weir_store_rlx(&ring->version, WEIR_SPSC_VERSION);
+    weir_store_rlx(&ring->capacity, capacity_bytes);
+    weir_store_rlx(&ring->head, start_pos);
+    weir_store_rlx(weir_word_at(data, start_pos & (capacity_bytes - 1)), 0);
+    /* order SPSC-INIT rel: the control block before its magic.  Without it an end that polls for the magic can attach
+     * to half a control block. */
+    weir_store_rel(&ring->magic, WEIR_SPSC_MAGIC);
+    return WEIR_OK;
+}
+
+/* Checks the control block; each shared size is read here once and kept by the caller. */
+static weir_status validate(void *mem, uint64_t size_bytes, uint64_t *capacity, uint64_t *head_pos)
+{
+    if (mem == NULL || (uintptr_t)mem % WEIR_LINE != 0)
+        return weir_fail(WEIR_E_INVALID, "a ring needs memory aligned to %d bytes", WEIR_LINE);
+    if (size_bytes < WEIR_SPSC_CONTROL)
+        return weir_fail(WEIR_E_NOT_WEIR, "%llu bytes are too few for a ring", (unsigned long long)size_bytes);
+    weir_spsc_layout *ring = mem;
+    /* order SPSC-INIT acq: the magic before the control block. */
+    if (weir_load_acq(&ring->magic) != WEIR_SPSC_MAGIC)
+        return weir_fail(WEIR_E_NOT_WEIR, "no spsc ring in that memory");
+    uint64_t version = weir_load_rlx(&ring->version);
+    if (version != WEIR_SPSC_VERSION)
+        return weir_fail(WEIR_E_VERSION, "the ring has layout version %llu, this library knows %llu",
+                         (unsigned long long)version, (unsigned long long)WEIR_SPSC_VERSION);
+    uint64_t bytes = weir_load_rlx(&ring->capacity);
+    uint64_t footprint = weir_spsc_footprint(bytes);
+    if (footprint == 0 || footprint > size_bytes)
+        return weir_fail(WEIR_E_CORRUPT, "the ring states capacity %llu in %llu bytes", (unsigned long long)bytes,
+                         (unsigned long long)size_bytes);
+    /* order SPSC-FREE acq: the former or living consumer's reads before what this end writes. */
+    uint64_t pos = weir_load_acq(&ring->head);
+    if (pos % WEIR_SPSC_HEADER != 0)
+        return weir_fail(WEIR_E_CORRUPT, "the consumer's position %llu is between two words",
+                         (unsigned long long)pos);
+    *capacity = bytes;
+    *head_pos = pos;
+    return WEIR_OK;
+}
+
+/* The one decoder of a header from the ring: the bytes up to the next header, or 0 where no producer writes such a
+ * header at idx. */
+static uint64_t decode(uint64_t header, uint64_t idx, uint64_t capacity, uint32_t record_max)
+{
+    uint64_t len = (uint32_t)header;
+    uint64_t size = weir_spsc_size(len);
+    uint64_t room = capacity - idx;
+    switch (header & WEIR_SPSC_TAG) {
+    case WEIR_SPSC_DATA:
+        return len <= record_max && size <= room ? size : 0;
+    case WEIR_SPSC_PAD: /* always to the end, and never a whole lap */
+        return len % 8 == 0 && size == room && idx != 0 ? size : 0;
+    default:
+        return 0;
+    }
+}
+
+weir_status weir_spsc_producer_attach(weir_spsc_producer *p, void *mem, uint64_t size_bytes)
+{
+    uint64_t capacity, head_pos;
+    *p = (weir_spsc_producer){ .fault = WEIR_OK };
+    weir_status status = validate(mem, size_bytes, &capacity, &head_pos);
+    if (status != WEIR_OK)
+        return status;
+
+    unsigned char *data = (unsigned char *)mem + WEIR_SPSC_CONTROL;
+    uint32_t record_max = weir_spsc_record_max(capacity);
+    uint64_t pos = head_pos;
+    bool padded = false;
+    for (;;) {
+        uint64_t idx = pos & (capacity - 1);
+        /* order SPSC-DATA acq: a former producer's header before the header behind it. */
+        uint64_t header = weir_load_acq(weir_word_at(data, idx));
+        if (header == 0 && !padded)
+            break;
+        uint64_t size = decode(header, idx, capacity, record_max);
+        if (size == 0 || pos - head_pos + size >= capacity)
+            return weir_fail(WEIR_E_CORRUPT, "impossible header %#llx at position %llu", (unsigned long long)header,
+                             (unsigned long long)pos);
+        padded = (header & WEIR_SPSC_TAG) == WEIR_SPSC_PAD; /* its record was published with it */
+        pos += size;
+    }
+    p->data = data;
+    p->head = &((weir_spsc_layout *)mem)->head;
+    p->capacity = capacity;
+    p->record_max = record_max;
+    p->pos = pos;
+    p->head_pos = head_pos;
+    p->limit_pos = head_pos + capacity;
+    return WEIR_OK;
+}
+
+weir_status weir_spsc_consumer_attach(weir_spsc_consumer *c, void *mem, uint64_t size_bytes)
+{
+    uint64_t capacity, head_pos;
+    *c = (weir_spsc_consumer){ .fault = WEIR_OK };
+    weir_status status = validate(mem, size_bytes, &capacity, &head_pos);
+    if (status != WEIR_OK)
+        return status;
+    c->data = (unsigned char *)mem + WEIR_SPSC_CONTROL;
+    c->head = &((weir_spsc_layout *)mem)->head;
+    c->capacity = capacity;
+    c->record_max = weir_spsc_record_max(capacity);
+    c->pos = c->head_pos = head_pos;
+    return WEIR_OK;
+}
+
+static weir_status producer_poison(weir_spsc_producer *p, uint64_t head_pos)
+{
+    weir_status status = weir_fail(WEIR_E_CORRUPT, "the consumer's position %llu is not between %llu and %llu",
+                                   (unsigned long long)head_pos, (unsigned long long)p->head_pos,
+                                   (unsigned long long)p->pos);
+    /* Without capacity every call comes back to the slow path and finds the fault. */
+    *p = (weir_spsc_producer){ .fault = status };
+    return status;
+}
+
+/* Reads the consumer's position, believes it only if it can be one, and keeps it. */
+static weir_status read_head(weir_spsc_producer *p)
+{
+    if (p->capacity == 0)
+        return p->fault != WEIR_OK ? p->fault : WEIR_E_STATE;
+    /* order SPSC-FREE acq: the consumer's reads of what it gave back before our writes over it. */
+    uint64_t head_pos = weir_load_acq(p->head);
+    uint64_t published_pos = p->batch_header != 0 ? p->batch_pos : p->pos;
+    if (head_pos % WEIR_SPSC_HEADER != 0 || head_pos - p->head_pos > published_pos - p->head_pos)
+        return producer_poison(p, head_pos);
+    p->head_pos = head_pos;
+    p->limit_pos = head_pos + p->capacity;
+    return WEIR_OK;
+}
+
+weir_status weir_spsc_producer_refresh(weir_spsc_producer *p, uint64_t end_pos)
+{
+    weir_status status = read_head(p);
+    if (status != WEIR_OK)
+        return status;
+    return (int64_t)(p->limit_pos - end_pos) < 0 ? WEIR_FULL : WEIR_OK;
+}
+
+weir_status weir_spsc_producer_refuse(const weir_spsc_producer *p, uint64_t len)
+{
+    if (p->capacity == 0)
+        return p->fault != WEIR_OK ? p->fault : WEIR_E_STATE;
+    return weir_fail(WEIR_E_TOO_LARGE, "a record of %llu bytes is over the limit of %u in a lane of capacity %llu",
+                     (unsigned long long)len, p->record_max, (unsigned long long)p->capacity);
+}
+
+weir_status weir_spsc_drained(weir_spsc_producer *p)
+{
+    weir_status status = read_head(p);
+    if (status != WEIR_OK)
+        return status;
+    return p->head_pos == p->pos && p->batch_header == 0 ? WEIR_OK : WEIR_FULL;
+}
+
+static weir_status consumer_poison(weir_spsc_consumer *c, uint64_t header)
+{
+    weir_status status = weir_fail(WEIR_E_CORRUPT, "impossible header %#llx at position %llu",
+                                   (unsigned long long)header, (unsigned long long)c->pos);
+    *c = (weir_spsc_consumer){ .fault = status };
+    return status;
+}
+
+/* peek's path for what is not a plain record: padding, which is followed by a record at the start, or nonsense. */
+weir_status weir_spsc_consumer_next(weir_spsc_consumer *c, uint64_t header, const void **msg, uint32_t *len)
+{
+    uint64_t pad = decode(header, c->pos & (c->capacity - 1), c->capacity, c->record_max);
+    if (pad == 0 || (header & WEIR_SPSC_TAG) != WEIR_SPSC_PAD)
+        return consumer_poison(c, header);
+    /* order SPSC-DATA acq: as peek's. */
+    header = weir_load_acq(weir_word_at(c->data, 0));
+    uint64_t size = decode(header, 0, c->capacity, c->record_max);
+    if (size == 0 || c->pos - c->head_pos + pad + size >= c->capacity)
+        return consumer_poison(c, header);
+    *msg = c->data + WEIR_SPSC_HEADER;
+    *len = (uint32_t)header;
+    c->pos += pad + size;
+    return WEIR_OK;
+}

@@ -1,0 +1,362 @@
+/* ring/spsc.h - the lane: a wait-free byte ring for one producer and one consumer.
+ *
+ * It lives on any 64-byte aligned memory that both ends see, at whatever address each sees it: heap, a static array, a
+ * view of a section.  Nothing in that memory is a pointer.  ring/README.md draws it and argues its memory orders.
+ *
+ * Records are 0 to weir_spsc_record_max(capacity) bytes and are handed over whole and in order.  A record's payload
+ * starts 8-byte aligned.  Each end has a private handle, which only it touches:
+ *
+ *   weir_spsc_init             once, by whoever made the memory, before either end attaches
+ *   weir_spsc_producer_attach  then push, push_more, reserve + commit, flush
+ *   weir_spsc_consumer_attach  then pop, pop_more, peek, release
+ *
+ * There is no detach: a handle holds nothing.  An end whose owner is gone, in order or killed, is taken over by
+ * attaching a new handle to it; that the old owner is gone is for the caller to know (ipc/ does).
+ *
+ * "_more" says that more follows: records written by push_more and commit_more appear to the consumer all at once, with
+ * the next push, commit or flush; records read by pop_more and peek are given back all at once by release or pop.
+ *
+ * Callers:  producer calls by one thread at a time, consumer calls by one thread at a time; the two run freely beside
+ *           each other.  Async-signal-safe, except inside another call on the same handle.
+ * Progress: every call is wait-free: no loop in it depends on the other end, and a stopped or dead one costs nothing
+ *           but the memory it holds (FULL, EMPTY).  Attaching a producer walks the records that are there.
+ * Hostile:  no bytes in the ring make a call fault, loop or leave the ring's memory.  Bytes that no producer or consumer
+ *           writes give WEIR_E_CORRUPT, and that handle then answers so for good. */
+#ifndef WEIR_RING_SPSC_H
+#define WEIR_RING_SPSC_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <weir/base/api.h>
+#include <weir/base/atomic.h>
+#include <weir/base/cacheline.h>
+#include <weir/base/status.h>
+
+WEIR_BEGIN_DECLS
+
+#define WEIR_SPSC_CAPACITY_MIN 64u
+#define WEIR_SPSC_CAPACITY_MAX (UINT64_C(1) << 46)
+#define WEIR_SPSC_CONTROL 256u /* bytes before the data: two line pairs */
+
+/* A record's header is one 64-bit word: a tag above, the payload's length in bytes below.  0 is "nothing yet". */
+#define WEIR_SPSC_HEADER 8u
+#define WEIR_SPSC_DATA (UINT64_C(0x77656972) << 32)
+#define WEIR_SPSC_PAD (UINT64_C(0x70616464) << 32)
+#define WEIR_SPSC_TAG (UINT64_C(0xffffffff) << 32)
+
+/* The producer's private half.  Its fields belong to the functions below. */
+typedef struct weir_spsc_producer {
+    unsigned char *data;   /* the ring's bytes, at this process's address */
+    weir_atomic_u64 *head; /* the consumer's position, in the ring */
+    uint64_t capacity;     /* 0: not attached, or corrupt */
+    uint64_t pos;          /* where the next header goes */
+    uint64_t limit_pos;    /* the consumer's position as last believed, plus the capacity */
+    uint64_t head_pos;     /* the consumer's position as last believed */
+    uint64_t batch_pos;    /* an open batch: where its first header goes, */
+    uint64_t batch_header; /* and that header; 0: no batch is open */
+    uint64_t reserved_pos; /* an open reservation: where its record's header goes, */
+    uint32_t reserved;     /* and its payload bytes + 1; 0: none is open */
+    uint32_t record_max;   /* bytes */
+    weir_status fault;     /* WEIR_E_CORRUPT once seen */
+} weir_spsc_producer;
+
+/* The consumer's private half. */
+typedef struct weir_spsc_consumer {
+    unsigned char *data;
+    weir_atomic_u64 *head;
+    uint64_t capacity; /* 0: not attached, or corrupt */
+    uint64_t pos;      /* the next record to read */
+    uint64_t head_pos; /* what is stored in *head: everything before it was given back */
+    uint32_t record_max;
+    weir_status fault;
+} weir_spsc_consumer;
+
+/* weir_spsc_capacity rounds a wish up to what the ring needs: the next power of two, at least 64.
+ *
+ * Returns:  bytes, or 0 where the wish is above WEIR_SPSC_CAPACITY_MAX. */
+WEIR_API uint64_t weir_spsc_capacity(uint64_t wish_bytes);
+
+/* weir_spsc_footprint returns the bytes of memory that a ring of this capacity takes, or 0 where capacity is not a power
+ * of two from 64 to WEIR_SPSC_CAPACITY_MAX. */
+WEIR_API uint64_t weir_spsc_footprint(uint64_t capacity_bytes);
+
+/* weir_spsc_record_max returns the longest record that always fits an empty ring, wherever its position stands: half
+ * the capacity less two headers (at most 2^31 - 8).  0 where capacity is no capacity. */
+WEIR_API uint32_t weir_spsc_record_max(uint64_t capacity_bytes);
+
+/* weir_spsc_init makes an empty ring in mem.  It writes the control block and one header; the rest may hold anything.
+ *
+ * start_pos is where the position counters begin: 0, or any multiple of 8 (tests start them just before a wrap).
+ * Callers:  one thread, before the memory is shown to the other end.
+ * Returns:  WEIR_OK; WEIR_E_INVALID (mem not 64-byte aligned, size under the footprint, capacity or start_pos wrong).
+ * If killed: mem holds no ring yet, or the whole ring: the magic is stored last. */
+WEIR_API weir_status weir_spsc_init(void *mem, uint64_t size_bytes, uint64_t capacity_bytes, uint64_t start_pos);
+
+/* weir_spsc_producer_attach makes p the ring's producer.  It begins behind the last record that a former producer
+ * committed; what that one had not committed, half a batch too, is as if it had never been.
+ *
+ * Callers:  one thread; the former producer must be gone.  The consumer may be at work.
+ * Progress: a walk over the records that are there, at most capacity / 8 steps.
+ * Returns:  WEIR_OK; WEIR_E_INVALID (mem not aligned); WEIR_E_NOT_WEIR (no ring there); WEIR_E_VERSION; WEIR_E_CORRUPT
+ *           (capacity does not fit size_bytes, or an impossible header).  p is unattached on failure.
+ * If killed: nothing was written. */
+WEIR_API weir_status weir_spsc_producer_attach(weir_spsc_producer *p, void *mem, uint64_t size_bytes);
+
+/* weir_spsc_consumer_attach makes c the ring's consumer.  It begins at the first record that was not released: what a
+ * former consumer read without releasing is seen again.
+ *
+ * Callers, Returns, If killed: as weir_spsc_producer_attach, with the ends exchanged.  Progress: wait-free. */
+WEIR_API weir_status weir_spsc_consumer_attach(weir_spsc_consumer *c, void *mem, uint64_t size_bytes);
+
+/* The paths that are taken seldom, kept out of line. */
+WEIR_API weir_status weir_spsc_producer_refresh(weir_spsc_producer *p, uint64_t end_pos);
+WEIR_API weir_status weir_spsc_producer_refuse(const weir_spsc_producer *p, uint64_t len);
+WEIR_API weir_status weir_spsc_consumer_next(weir_spsc_consumer *c, uint64_t header, const void **msg, uint32_t *len);
+
+/* ---- producer ---- */
+
+static inline uint64_t weir_spsc_size(uint64_t len)
+{
+    return WEIR_SPSC_HEADER + ((len + 7) & ~UINT64_C(7));
+}
+
+/* The position at which a record of len bytes would go: here, or behind padding at the ring's start. */
+static inline weir_status weir_spsc_place(weir_spsc_producer *p, uint64_t len, uint64_t *start_pos)
+{
+    if (WEIR_UNLIKELY(len > p->record_max))
+        return weir_spsc_producer_refuse(p, len);
+    uint64_t size = weir_spsc_size(len);
+    uint64_t room = p->capacity - (p->pos & (p->capacity - 1));
+    uint64_t start = p->pos + (size > room ? room : 0);
+    /* One header more than the record: the word behind it must be ours to clear. */
+    uint64_t end = start + size + WEIR_SPSC_HEADER;
+    if (WEIR_UNLIKELY((int64_t)(p->limit_pos - end) < 0)) {
+        weir_status status = weir_spsc_producer_refresh(p, end);
+        if (status != WEIR_OK)
+            return status;
+    }
+    *start_pos = start;
+    return WEIR_OK;
+}
+
+/* weir_spsc_flush publishes the open batch; without one it does nothing.
+ *
+ * Progress: wait-free.  Ordering: release (edge SPSC-DATA).
+ * If killed: before the store none of the batch exists; after it, all does. */
+static inline void weir_spsc_flush(weir_spsc_producer *p)
+{
+    if (p->batch_header == 0)
+        return;
+    weir_atomic_u64 *first = weir_word_at(p->data, p->batch_pos & (p->capacity - 1));
+    /* order SPSC-DATA rel: all headers and bytes of the batch before its first header.  Without it the consumer can
+     * follow the first record to a header that is still an older lap's. */
+    weir_store_rel(first, p->batch_header);
+    p->batch_header = 0;
+}
+
+/* Makes the record at start_pos, whose bytes are in place, the ring's last one. */
+static inline void weir_spsc_finish(weir_spsc_producer *p, uint64_t start_pos, uint64_t len, bool more)
+{
+    uint64_t mask = p->capacity - 1;
+    uint64_t next_pos = start_pos + weir_spsc_size(len);
+    uint64_t header = WEIR_SPSC_DATA | len;
+    weir_atomic_u64 *own = weir_word_at(p->data, p->pos & mask);
+
+    /* relaxed: what follows reads as "nothing yet" once the header below is seen, by that header's release. */
+    weir_store_rlx(weir_word_at(p->data, next_pos & mask), 0);
+    if (WEIR_UNLIKELY(start_pos != p->pos)) {
+        /* relaxed: the consumer comes here only through the padding's header, which is stored with or after it. */
+        weir_store_rlx(weir_word_at(p->data, start_pos & mask), header);
+        header = WEIR_SPSC_PAD | (start_pos - p->pos - WEIR_SPSC_HEADER);
+    }
+    if (WEIR_LIKELY(p->batch_header == 0)) {
+        if (more) {
+            p->batch_pos = p->pos;
+            p->batch_header = header;
+        } else {
+            /* order SPSC-DATA rel: the record's bytes, and the 0 behind it, before its header.  Without it the
+             * consumer can see the length and an older lap's bytes. */
+            weir_store_rel(own, header);
+        }
+    } else {
+        weir_store_rlx(own, header); /* relaxed: reached only through the batch's first header */
+        if (!more)
+            weir_spsc_flush(p);
+    }
+    p->pos = next_pos;
+    p->reserved = 0;
+    weir_prefetch_write(p->data + ((next_pos + WEIR_LINE) & mask));
+}
+
+static inline weir_status weir_spsc_put(weir_spsc_producer *p, const void *msg, uint64_t len, bool more)
+{
+    uint64_t start_pos = 0;
+    weir_status status = weir_spsc_place(p, len, &start_pos);
+    if (WEIR_UNLIKELY(status != WEIR_OK))
+        return status;
+    if (len != 0)
+        memcpy(p->data + (start_pos & (p->capacity - 1)) + WEIR_SPSC_HEADER, msg, len);
+    weir_spsc_finish(p, start_pos, len, more);
+    return WEIR_OK;
+}
+
+/* weir_spsc_push copies len bytes of msg into the ring as one record and publishes it, and the open batch with it.
+ * An open reservation is given up.
+ *
+ * Progress: wait-free.  Ordering: release; what the caller wrote before is visible to whoever gets this record.
+ * Returns:  WEIR_OK; WEIR_FULL (nothing written; an open batch stays unpublished and holds its room: flush it before
+ *           waiting); WEIR_E_TOO_LARGE (len over the record limit); WEIR_E_CORRUPT (an impossible position of the
+ *           consumer); WEIR_E_STATE (p is not attached).
+ * If killed: before the header's store the record never existed; after it, it is whole. */
+static inline weir_status weir_spsc_push(weir_spsc_producer *p, const void *msg, uint64_t len)
+{
+    return weir_spsc_put(p, msg, len, false);
+}
+
+/* weir_spsc_push_more is weir_spsc_push without the publication: the record joins the open batch, or opens one. */
+static inline weir_status weir_spsc_push_more(weir_spsc_producer *p, const void *msg, uint64_t len)
+{
+    return weir_spsc_put(p, msg, len, true);
+}
+
+/* weir_spsc_reserve gives the address, 8-byte aligned, of room for one record of up to len bytes.  The caller writes
+ * there and then commits, or gives the room up by any other call.  Nothing is visible before the commit.
+ *
+ * Progress, Returns: as weir_spsc_push.  If killed: the record never existed. */
+static inline weir_status weir_spsc_reserve(weir_spsc_producer *p, uint64_t len, void **slot)
+{
+    uint64_t start_pos = 0;
+    p->reserved = 0;
+    weir_status status = weir_spsc_place(p, len, &start_pos);
+    if (WEIR_UNLIKELY(status != WEIR_OK))
+        return status;
+    p->reserved = (uint32_t)len + 1;
+    p->reserved_pos = start_pos;
+    *slot = p->data + (start_pos & (p->capacity - 1)) + WEIR_SPSC_HEADER;
+    return WEIR_OK;
+}
+
+static inline weir_status weir_spsc_commit_as(weir_spsc_producer *p, uint64_t len, bool more)
+{
+    if (WEIR_UNLIKELY(p->reserved == 0))
+        return p->fault != WEIR_OK ? p->fault : WEIR_E_STATE;
+    if (WEIR_UNLIKELY(len >= p->reserved))
+        return WEIR_E_INVALID;
+    weir_spsc_finish(p, p->reserved_pos, len, more);
+    return WEIR_OK;
+}
+
+/* weir_spsc_commit publishes the reserved record with its first len bytes, and the open batch with it.
+ *
+ * Progress: wait-free.  Ordering: as weir_spsc_push.
+ * Returns:  WEIR_OK; WEIR_E_STATE (no reservation is open); WEIR_E_INVALID (len over what was reserved; the reservation
+ *           stays).
+ * If killed: before the header's store the record never existed; after it, it is whole. */
+static inline weir_status weir_spsc_commit(weir_spsc_producer *p, uint64_t len)
+{
+    return weir_spsc_commit_as(p, len, false);
+}
+
+/* weir_spsc_commit_more is weir_spsc_commit without the publication. */
+static inline weir_status weir_spsc_commit_more(weir_spsc_producer *p, uint64_t len)
+{
+    return weir_spsc_commit_as(p, len, true);
+}
+
+/* weir_spsc_drained tells whether the consumer has released everything.
+ *
+ * Progress: wait-free.  Ordering: acquire (edge SPSC-FREE).
+ * Returns:  WEIR_OK (all is released, no batch is open); WEIR_FULL (not yet); WEIR_E_CORRUPT; WEIR_E_STATE. */
+WEIR_API weir_status weir_spsc_drained(weir_spsc_producer *p);
+
+/* ---- consumer ---- */
+
+/* weir_spsc_peek gives the next record in place and moves on to the one behind it; the bytes stay until release.  For
+ * producers you trust: another kind may still change the bytes while they are read; pop copies first.
+ *
+ * Progress: wait-free.  Ordering: acquire (edge SPSC-DATA).
+ * Returns:  WEIR_OK; WEIR_EMPTY; WEIR_E_CORRUPT (an impossible header); WEIR_E_STATE (c is not attached).
+ * If killed: the record is seen again by the next consumer. */
+static inline weir_status weir_spsc_peek(weir_spsc_consumer *c, const void **msg, uint32_t *len)
+{
+    if (WEIR_UNLIKELY(c->capacity == 0))
+        return c->fault != WEIR_OK ? c->fault : WEIR_E_STATE;
+    uint64_t idx = c->pos & (c->capacity - 1);
+    /* order SPSC-DATA acq: the header before the record's bytes and the header behind it. */
+    uint64_t header = weir_load_acq(weir_word_at(c->data, idx));
+    if (header == 0)
+        return WEIR_EMPTY;
+    uint32_t bytes = (uint32_t)header;
+    uint64_t size = weir_spsc_size(bytes);
+    if (WEIR_UNLIKELY((header & WEIR_SPSC_TAG) != WEIR_SPSC_DATA || bytes > c->record_max ||
+                      size > c->capacity - idx || c->pos - c->head_pos + size >= c->capacity))
+        return weir_spsc_consumer_next(c, header, msg, len);
+    *msg = c->data + idx + WEIR_SPSC_HEADER;
+    *len = bytes;
+    c->pos += size;
+    return WEIR_OK;
+}
+
+/* weir_spsc_release gives back the room of every record read so far.
+ *
+ * Progress: wait-free.  Ordering: release (edge SPSC-FREE).
+ * If killed: before the store all of them are seen again by the next consumer; after it, none. */
+static inline void weir_spsc_release(weir_spsc_consumer *c)
+{
+    if (c->head_pos == c->pos)
+        return;
+    c->head_pos = c->pos;
+    /* order SPSC-FREE rel: the consumer's reads of the records before the position that gives them back.  Without it
+     * the producer can overwrite bytes that are still being read. */
+    weir_store_rel(c->head, c->pos);
+}
+
+/* weir_spsc_pop_more copies the next record into buffer and moves on; its room is given back by a later release or pop.
+ *
+ * Progress: wait-free.  Ordering: acquire (edge SPSC-DATA).  Safe against any bytes: the length is read once.
+ * Returns:  WEIR_OK (*len = the record's bytes); WEIR_EMPTY; WEIR_E_TOO_SMALL (size_bytes is less than the record, which
+ *           stays the next one; *len = its bytes); WEIR_E_CORRUPT; WEIR_E_STATE (c is not attached).
+ * If killed: the record is seen again by the next consumer. */
+static inline weir_status weir_spsc_pop_more(weir_spsc_consumer *c, void *buffer, uint64_t size_bytes, uint32_t *len)
+{
+    const void *msg;
+    uint64_t pos = c->pos;
+    weir_status status = weir_spsc_peek(c, &msg, len);
+    if (status != WEIR_OK)
+        return status;
+    if (WEIR_UNLIKELY(*len > size_bytes)) {
+        c->pos = pos;
+        return WEIR_E_TOO_SMALL;
+    }
+    if (*len != 0)
+        memcpy(buffer, msg, *len);
+    return WEIR_OK;
+}
+
+/* weir_spsc_pop is weir_spsc_pop_more with a release behind it.
+ *
+ * If killed: before the release the record is seen again by the next consumer. */
+static inline weir_status weir_spsc_pop(weir_spsc_consumer *c, void *buffer, uint64_t size_bytes, uint32_t *len)
+{
+    weir_status status = weir_spsc_pop_more(c, buffer, size_bytes, len);
+    if (WEIR_LIKELY(status == WEIR_OK))
+        weir_spsc_release(c);
+    return status;
+}
+
+/* weir_spsc_ready tells whether a record waits, without reading it.
+ *
+ * Returns:  WEIR_OK; WEIR_EMPTY; WEIR_E_CORRUPT or WEIR_E_STATE as weir_spsc_peek. */
+static inline weir_status weir_spsc_ready(const weir_spsc_consumer *c)
+{
+    if (WEIR_UNLIKELY(c->capacity == 0))
+        return c->fault != WEIR_OK ? c->fault : WEIR_E_STATE;
+    /* relaxed: only whether it is 0; whoever reads the record acquires it then. */
+    return weir_load_rlx(weir_word_at(c->data, c->pos & (c->capacity - 1))) != 0 ? WEIR_OK : WEIR_EMPTY;
+}
+
+WEIR_END_DECLS
+
+#endif
