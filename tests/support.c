@@ -104,9 +104,11 @@ uint64_t support_seed(void)
     const char *given = getenv("WEIR_TEST_SEED");
     struct timespec now;
     (void)clock_gettime(CLOCK_REALTIME, &now);
-    uint64_t seed = given != NULL ? strtoull(given, NULL, 0)
-                                  : (uint64_t)now.tv_sec * 1000000007u ^ (uint64_t)now.tv_nsec ^ (uint64_t)getpid();
-    seed += seed == 0;
+    uint64_t seed = (uint64_t)now.tv_sec * 1000000007u ^ (uint64_t)now.tv_nsec ^ (uint64_t)getpid();
+    if (given != NULL)
+        seed = strtoull(given, NULL, 0);
+    if (seed == 0)
+        seed = 1;
     (void)printf("WEIR_TEST_SEED=%llu\n", (unsigned long long)seed);
     (void)fflush(stdout);
     return seed;
