@@ -1,4 +1,4 @@
-/* base/cacheline.h - what the machine's caches ask of a layout, and two hints to it. */
+/* base/cacheline.h - what the machine's caches ask of a layout, and a hint to it. */
 #ifndef WEIR_BASE_CACHELINE_H
 #define WEIR_BASE_CACHELINE_H
 
@@ -15,17 +15,6 @@ static inline void weir_pause(void)
     __asm__ __volatile__("isb" ::: "memory"); /* YIELD is a no-op on most cores; ISB waits a few tens of cycles */
 #else
     __asm__ __volatile__("" ::: "memory");
-#endif
-}
-
-/* weir_prefetch_write asks for the line at ptr in a state that can be written.  Never faults, whatever ptr is. */
-static inline void weir_prefetch_write(const void *ptr)
-{
-#if defined(__x86_64__)
-    /* The builtin gives a mere read prefetch where -mprfchw is not said; older processors take this as a no-op. */
-    __asm__ __volatile__("prefetchw %0" : : "m"(*(const char *)ptr));
-#else
-    __builtin_prefetch(ptr, 1, 3);
 #endif
 }
 

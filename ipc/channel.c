@@ -11,6 +11,7 @@
 struct terms {
     weir_kind kind;
     uint64_t capacity; /* rounded; 0: not stated */
+    uint32_t record_bytes;
     const char *type;
     size_t type_len; /* 0: not stated */
     bool full_fence;
@@ -31,6 +32,7 @@ static weir_status check_options(const weir_channel_options *options, weir_role 
     uint64_t wish = options->capacity < WEIR_CAPACITY_MIN ? WEIR_CAPACITY_MIN : options->capacity;
     terms->kind = WEIR_SPSC;
     terms->capacity = options->capacity != 0 ? weir_spsc_capacity(wish) : 0;
+    terms->record_bytes = options->record_bytes;
     terms->type = options->type != NULL ? options->type : "";
     terms->type_len = strnlen(terms->type, WEIR_TYPE_MAX + 1);
     if (terms->type_len > WEIR_TYPE_MAX)
@@ -161,6 +163,18 @@ weir_status weir_channel_attach_lane(weir_channel *channel)
     return status == WEIR_E_NOT_WEIR ? WEIR_E_CORRUPT : status;
 }
 
+/* Does the longest message that this side will send fit a lane of that capacity? */
+static weir_status check_record(const struct terms *terms, uint64_t capacity)
+{
+    if (terms->record_bytes <= weir_spsc_record_max(capacity))
+        return WEIR_OK;
+    return weir_fail(WEIR_E_TOO_LARGE,
+                     "a record of %u bytes is over the limit of %u in a lane of %llu bytes: that takes a capacity of "
+                     "%llu or more",
+                     terms->record_bytes, weir_spsc_record_max(capacity), (unsigned long long)capacity,
+                     (unsigned long long)weir_spsc_capacity(2 * ((uint64_t)terms->record_bytes + 16)));
+}
+
 /* The producer's part of agreeing, under its slot's lock: states what nobody has stated yet, and makes the lane. */
 static weir_status settle(weir_channel *channel, const struct terms *terms)
 {
@@ -171,7 +185,9 @@ static weir_status settle(weir_channel *channel, const struct terms *terms)
     if (weir_load_rlx(&layout->lane_bytes) != 0)
         return WEIR_OK;
     uint64_t capacity = terms->capacity != 0 ? terms->capacity : WEIR_CAPACITY_DEFAULT;
-    weir_status status = weir_section_extend(cold->section, WEIR_CHANNEL_DATA + capacity);
+    weir_status status = check_record(terms, capacity);
+    if (status == WEIR_OK)
+        status = weir_section_extend(cold->section, WEIR_CHANNEL_DATA + capacity);
     if (status == WEIR_OK)
         status = view_all(channel, WEIR_CHANNEL_DATA + capacity);
     if (status != WEIR_OK)
@@ -227,7 +243,10 @@ static weir_status join(weir_channel *channel, const struct terms *terms)
         return status;
     cold->claimed = true;
     /* order LANE acq: as in weir_channel_attach_lane. */
-    status = check_terms(cold, weir_load_acq(&layout->lane_bytes));
+    uint64_t lane_bytes = weir_load_acq(&layout->lane_bytes);
+    status = check_terms(cold, lane_bytes);
+    if (status == WEIR_OK && lane_bytes != 0)
+        status = check_record(terms, lane_bytes);
     if (status == WEIR_OK && cold->role == WEIR_PRODUCER)
         status = settle(channel, terms);
     if (status == WEIR_OK)

@@ -57,6 +57,7 @@ typedef int64_t weir_timeout;
 typedef struct weir_channel_options {
     weir_kind kind;    /* 0: WEIR_SPSC */
     uint64_t capacity; /* bytes of the lane, rounded up to a power of two of at least WEIR_CAPACITY_MIN */
+    uint32_t record_bytes; /* the longest message this side will send; a lane too small for it is refused at open */
     const char *type;  /* what the messages are, 1 to WEIR_TYPE_MAX bytes of the caller's choice */
     weir_wait wait;    /* this handle's own, it need not agree */
     uint32_t mode;     /* as in weir_section_options */
@@ -79,7 +80,7 @@ typedef struct weir_channel_facts {
  * nothing.
  *
  * Returns:  WEIR_OK; WEIR_E_IN_USE (a live process has the role); WEIR_E_MISMATCH (both values are in
- *           weir_error_detail); WEIR_E_INVALID (options); WEIR_E_UNSUPPORTED (the kind; or the kernel lacks membarrier, which
+ *           weir_error_detail); WEIR_E_TOO_LARGE (record_bytes is over the lane's limit); WEIR_E_INVALID (options); WEIR_E_UNSUPPORTED (the kind; or the kernel lacks membarrier, which
  *           this channel's maker chose); otherwise as weir_section_open_or_create.
  * If killed: nothing is there, or the channel, as after a death of its last user; a role that was not yet announced was
  *           never taken. */
@@ -115,12 +116,12 @@ typedef struct weir_sleeper {
 } weir_sleeper;
 
 struct weir_channel {      /* on a page that a fork clears: in a child everything here is 0 */
+    uint32_t busy;         /* a call is under way */
+    uint32_t alive;        /* not so in a forked child */
     weir_spsc_producer tx; /* attached in a producer's handle, */
     weir_spsc_consumer rx; /* in a consumer's, once there is a lane */
     weir_sleeper *peer;    /* where the other end sleeps */
     uint32_t full_fence;   /* this channel's senders pay the handshake's fence */
-    uint32_t busy;         /* a call is under way */
-    uint32_t alive;        /* not so in a forked child */
 };
 
 WEIR_API weir_status weir_channel_send_slow(weir_channel *channel, const void *msg, uint64_t len, int more,

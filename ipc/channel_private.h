@@ -18,11 +18,14 @@ struct channel_cold {
     uint32_t slot, peer_slot;
     bool claimed;
     bool full_fence;
+    bool idle; /* the last wait ended with nothing */
     uint64_t capacity;            /* stated by this handle; 0: none */
     char type[WEIR_TYPE_MAX + 1]; /* stated by this handle; "": none */
     uint64_t ended;               /* the peer's generation + 1 whose end was seen last, */
     uint64_t reported;            /* and the one whose end the caller knows of; 0: none */
     int64_t probed_ns;            /* when its lock was last asked about */
+    uint32_t pauses;              /* between two looks for a message, */
+    uint64_t wait_pos, wait_size; /* from where the last wait ended and the message it found there */
     uint64_t full, sleeps;        /* counters */
 };
 

@@ -6,7 +6,7 @@
 #define SPIN_NS INT64_C(50000)      /* before the first sleep: some times what a sleep and a wake cost */
 #define SLEEP_NS INT64_C(40000000)  /* the longest sleep: covers a waker that died between its store and its wake */
 #define PROBE_NS INT64_C(10000000)  /* how often a waiter asks the kernel about the peer's lock */
-#define PAUSES_MAX 32               /* between two looks at the ring: a waiter that looks less takes fewer lines away */
+#define PAUSES_MAX 32               /* between two looks at the ring: see pace */
 #define LOOKS_PER_CLOCK 16          /* looks at the ring between two looks at the clock */
 
 /* What a handle waits for. */
@@ -144,16 +144,36 @@ static weir_status look_at_end(const struct wait *w, int64_t now)
 
 /* ---- waiting ---- */
 
+/* How many pauses between two looks for a message.  A consumer that is faster than its producer and looks at once takes
+ * the line away that is being written, message for message; one that waits a little finds a batch.  But the answer of a
+ * ping-pong wants to be seen at once.  So: more than one message since the last wait doubles the pauses, just one halves
+ * them. */
+static void pace_from(weir_channel *channel)
+{
+    struct channel_cold *cold = channel_cold(channel);
+    if (channel->rx.pos - cold->wait_pos > cold->wait_size)
+        cold->pauses = cold->pauses < PAUSES_MAX ? cold->pauses * 2 : PAUSES_MAX;
+    else
+        cold->pauses = cold->pauses > 1 ? cold->pauses / 2 : 1;
+}
+
+static void pace_to(weir_channel *channel)
+{
+    struct channel_cold *cold = channel_cold(channel);
+    const weir_spsc_consumer *rx = &channel->rx;
+    cold->wait_pos = rx->pos;
+    /* relaxed, and not checked: it sets a number of pauses */
+    cold->wait_size = weir_spsc_size((uint32_t)weir_load_rlx(weir_word_at(rx->data, rx->pos & (rx->capacity - 1))));
+}
+
 /* Looks again and again until until_ns; w->none if nothing came. */
 static weir_status spin(const struct wait *w, int64_t until_ns, bool yields)
 {
-    int pauses = 1;
+    uint32_t pauses = w->goal == GOAL_MESSAGE ? channel_cold(w->channel)->pauses : PAUSES_MAX;
     for (;;) {
         for (int looks = 0; looks < LOOKS_PER_CLOCK; looks++) {
-            for (int i = 0; i < pauses; i++)
+            for (uint32_t i = 0; i < pauses; i++)
                 weir_pause();
-            if (pauses < PAUSES_MAX)
-                pauses *= 2;
             weir_status status = look(w);
             if (status != w->none)
                 return status;
@@ -206,11 +226,13 @@ static weir_status wait_for(const struct wait *w, weir_timeout timeout)
     int64_t spin_until = until;
     if (cold->wait == WEIR_WAIT_SPIN_SLEEP && until - now > SPIN_NS)
         spin_until = now + SPIN_NS;
-    if (cold->wait != WEIR_WAIT_SLEEP)
+    /* Who has slept in vain goes on sleeping: a short timeout in a loop must not become a spin. */
+    if (cold->wait == WEIR_WAIT_SPIN || (cold->wait == WEIR_WAIT_SPIN_SLEEP && !cold->idle))
         status = spin(w, spin_until, cold->wait == WEIR_WAIT_SPIN);
     if (status == w->none && cold->wait != WEIR_WAIT_SPIN)
         status = sleep_until(w, until);
-    return status == w->none ? WEIR_TIMEOUT : status;
+    cold->idle = status == w->none;
+    return cold->idle ? WEIR_TIMEOUT : status;
 }
 
 /* ---- the slow paths of the inline calls ---- */
@@ -253,7 +275,12 @@ weir_status weir_channel_receive_slow(weir_channel *channel, weir_timeout timeou
                    channel_cold(channel)->role == WEIR_CONSUMER;
     if (status != WEIR_EMPTY && !no_lane)
         return weir_channel_explain(channel, status);
-    return wait_for(&(struct wait){ channel, GOAL_MESSAGE, 0, WEIR_EMPTY }, timeout);
+    if (timeout != WEIR_NOWAIT)
+        pace_from(channel);
+    status = wait_for(&(struct wait){ channel, GOAL_MESSAGE, 0, WEIR_EMPTY }, timeout);
+    if (status == WEIR_OK)
+        pace_to(channel);
+    return status;
 }
 
 /* The retry after "a message is there".  No producer takes a message back. */

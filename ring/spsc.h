@@ -39,6 +39,7 @@ WEIR_BEGIN_DECLS
 #define WEIR_SPSC_CAPACITY_MIN 64u
 #define WEIR_SPSC_CAPACITY_MAX (UINT64_C(1) << 46)
 #define WEIR_SPSC_CONTROL 256u /* bytes before the data: two line pairs */
+#define WEIR_SPSC_COPY_MAX 512u /* bytes; above it memcpy is as fast */
 
 /* A record's header is one 64-bit word: a tag above, the payload's length in bytes below.  0 is "nothing yet". */
 #define WEIR_SPSC_HEADER 8u
@@ -46,19 +47,20 @@ WEIR_BEGIN_DECLS
 #define WEIR_SPSC_PAD (UINT64_C(0x70616464) << 32)
 #define WEIR_SPSC_TAG (UINT64_C(0xffffffff) << 32)
 
-/* The producer's private half.  Its fields belong to the functions below. */
+/* The producer's private half.  Its fields belong to the functions below.  What a push writes lies in one cache line:
+ * each store to another line between the stores to the ring costs as much as the ring's own (ring/README.md). */
 typedef struct weir_spsc_producer {
-    unsigned char *data;   /* the ring's bytes, at this process's address */
-    weir_atomic_u64 *head; /* the consumer's position, in the ring */
-    uint64_t capacity;     /* 0: not attached, or corrupt */
     uint64_t pos;          /* where the next header goes */
     uint64_t limit_pos;    /* the consumer's position as last believed, plus the capacity */
-    uint64_t head_pos;     /* the consumer's position as last believed */
-    uint64_t batch_pos;    /* an open batch: where its first header goes, */
-    uint64_t batch_header; /* and that header; 0: no batch is open */
-    uint64_t reserved_pos; /* an open reservation: where its record's header goes, */
-    uint32_t reserved;     /* and its payload bytes + 1; 0: none is open */
+    uint64_t capacity;     /* 0: not attached, or corrupt */
+    unsigned char *data;   /* the ring's bytes, at this process's address */
+    uint64_t batch_header; /* an open batch: its first header, not stored yet; 0: no batch is open */
+    uint32_t reserved;     /* an open reservation: its payload bytes + 1; 0: none is open */
     uint32_t record_max;   /* bytes */
+    uint64_t batch_pos;    /* where the open batch's first header goes */
+    uint64_t reserved_pos; /* where the reserved record's header goes */
+    uint64_t head_pos;     /* the consumer's position as last believed */
+    weir_atomic_u64 *head; /* the consumer's position, in the ring */
     weir_status fault;     /* WEIR_E_CORRUPT once seen */
 } weir_spsc_producer;
 
@@ -149,45 +151,73 @@ static inline void weir_spsc_flush(weir_spsc_producer *p)
 {
     if (p->batch_header == 0)
         return;
-    weir_atomic_u64 *first = weir_word_at(p->data, p->batch_pos & (p->capacity - 1));
+    uint64_t mask = p->capacity - 1;
+    /* relaxed: the word behind the batch reads as "nothing yet" once the store below is seen, by its release. */
+    weir_store_rlx(weir_word_at(p->data, p->pos & mask), 0);
     /* order SPSC-DATA rel: all headers and bytes of the batch before its first header.  Without it the consumer can
      * follow the first record to a header that is still an older lap's. */
-    weir_store_rel(first, p->batch_header);
+    weir_store_rel(weir_word_at(p->data, p->batch_pos & mask), p->batch_header);
     p->batch_header = 0;
 }
 
-/* Makes the record at start_pos, whose bytes are in place, the ring's last one. */
+/* Makes the record at start_pos the ring's last one.  Its bytes are in place, unless more follows. */
 static inline void weir_spsc_finish(weir_spsc_producer *p, uint64_t start_pos, uint64_t len, bool more)
 {
     uint64_t mask = p->capacity - 1;
-    uint64_t next_pos = start_pos + weir_spsc_size(len);
+    uint64_t own_pos = p->pos;
     uint64_t header = WEIR_SPSC_DATA | len;
-    weir_atomic_u64 *own = weir_word_at(p->data, p->pos & mask);
-
-    /* relaxed: what follows reads as "nothing yet" once the header below is seen, by that header's release. */
-    weir_store_rlx(weir_word_at(p->data, next_pos & mask), 0);
-    if (WEIR_UNLIKELY(start_pos != p->pos)) {
+    p->pos = start_pos + weir_spsc_size(len);
+    if (WEIR_UNLIKELY(p->reserved != 0))
+        p->reserved = 0;
+    if (WEIR_UNLIKELY(start_pos != own_pos)) {
         /* relaxed: the consumer comes here only through the padding's header, which is stored with or after it. */
         weir_store_rlx(weir_word_at(p->data, start_pos & mask), header);
-        header = WEIR_SPSC_PAD | (start_pos - p->pos - WEIR_SPSC_HEADER);
+        header = WEIR_SPSC_PAD | (start_pos - own_pos - WEIR_SPSC_HEADER);
     }
-    if (WEIR_LIKELY(p->batch_header == 0)) {
-        if (more) {
-            p->batch_pos = p->pos;
-            p->batch_header = header;
-        } else {
-            /* order SPSC-DATA rel: the record's bytes, and the 0 behind it, before its header.  Without it the
-             * consumer can see the length and an older lap's bytes. */
-            weir_store_rel(own, header);
-        }
+    if (more && p->batch_header == 0) { /* its word stays 0: nothing behind it can be reached */
+        p->batch_pos = own_pos;
+        p->batch_header = header;
+    } else if (more) {
+        weir_store_rlx(weir_word_at(p->data, own_pos & mask), header); /* relaxed: reached through the first alone */
+    } else if (WEIR_UNLIKELY(p->batch_header != 0)) {
+        weir_store_rlx(weir_word_at(p->data, own_pos & mask), header); /* relaxed: as above */
+        weir_spsc_flush(p);
     } else {
-        weir_store_rlx(own, header); /* relaxed: reached only through the batch's first header */
-        if (!more)
-            weir_spsc_flush(p);
+        /* relaxed: the word behind reads as "nothing yet" once the header below is seen, by its release. */
+        weir_store_rlx(weir_word_at(p->data, p->pos & mask), 0);
+        /* order SPSC-DATA rel: the record's bytes, and the 0 behind it, before its header.  Without it the consumer can
+         * see the length and an older lap's bytes. */
+        weir_store_rel(weir_word_at(p->data, own_pos & mask), header);
     }
-    p->pos = next_pos;
-    p->reserved = 0;
-    weir_prefetch_write(p->data + ((next_pos + WEIR_LINE) & mask));
+}
+
+/* Copies a payload to where it stands 8-byte aligned.  No store crosses a cache line, which an unaligned vector store of
+ * memcpy does and which doubles the cost of a small record.  The last word is filled up with zeros. */
+static inline void weir_spsc_copy(unsigned char *to, const void *msg, uint64_t len)
+{
+    const unsigned char *from = (const unsigned char *)msg;
+    if (len > WEIR_SPSC_COPY_MAX) {
+        memcpy(to, from, len);
+        return;
+    }
+    if (((uintptr_t)to & 8) != 0 && len >= 8) {
+        memcpy(to, from, 8);
+        to += 8, from += 8, len -= 8;
+    }
+    for (; len >= 16; to += 16, from += 16, len -= 16) {
+        memcpy(to, from, 16);
+        weir_fence_compiler(); /* or the loop is made a call of memcpy */
+    }
+    if (len >= 8) {
+        memcpy(to, from, 8);
+        to += 8, from += 8, len -= 8;
+    }
+    if (len != 0) {
+        unsigned char word[8] = { 0 };
+        for (uint64_t i = 0; i < len; i++)
+            word[i] = from[i];
+        memcpy(to, word, 8);
+    }
 }
 
 static inline weir_status weir_spsc_put(weir_spsc_producer *p, const void *msg, uint64_t len, bool more)
@@ -196,9 +226,14 @@ static inline weir_status weir_spsc_put(weir_spsc_producer *p, const void *msg, 
     weir_status status = weir_spsc_place(p, len, &start_pos);
     if (WEIR_UNLIKELY(status != WEIR_OK))
         return status;
-    if (len != 0)
-        memcpy(p->data + (start_pos & (p->capacity - 1)) + WEIR_SPSC_HEADER, msg, len);
-    weir_spsc_finish(p, start_pos, len, more);
+    unsigned char *payload = p->data + (start_pos & (p->capacity - 1)) + WEIR_SPSC_HEADER;
+    if (more) { /* nothing is seen before the flush: header first, so that the stores only go up */
+        weir_spsc_finish(p, start_pos, len, true);
+        weir_spsc_copy(payload, msg, len);
+    } else {
+        weir_spsc_copy(payload, msg, len);
+        weir_spsc_finish(p, start_pos, len, false);
+    }
     return WEIR_OK;
 }
 

@@ -1,0 +1,248 @@
+/* weir-consumer NAME [options] - receives, checks and counts the records of weir-producer NAME. */
+#include "pair.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#define OUTPUT_PIECES 1024 /* records written by one system call: IOV_MAX */
+
+/* What was seen of one run of one producer. */
+struct stream {
+    uint32_t id, session;
+    uint64_t first, last, records, gaps, repeats;
+};
+
+struct consumer {
+    struct pair_options *options;
+    weir_channel *channel;
+    uint32_t joined_before, died_before; /* producers that do not count: they had gone when we came */
+    bool type_known, generated;
+    int output; /* -1: none */
+    struct stream *streams, *stream;
+    size_t stream_count;
+    uint64_t records, bytes, corrupt;
+    struct iovec pieces[OUTPUT_PIECES];
+    int unreleased; /* records peeked and not released; with an output they are in pieces */
+    double start, last;
+    const char *end;
+    int exit_status;
+};
+
+/* ---- one record ---- */
+
+static struct stream *find_stream(struct consumer *c, const struct pair_record *record)
+{
+    for (size_t i = 0; i < c->stream_count; i++)
+        if (c->streams[i].id == record->id && c->streams[i].session == record->session)
+            return &c->streams[i];
+    struct stream *grown = realloc(c->streams, (c->stream_count + 1) * sizeof *grown);
+    if (grown == NULL)
+        return NULL;
+    c->streams = grown;
+    grown[c->stream_count] = (struct stream){ .id = record->id, .session = record->session };
+    return &grown[c->stream_count++];
+}
+
+static void judge(struct consumer *c, const void *msg, uint32_t len)
+{
+    struct pair_record record;
+    if (!pair_record_read(msg, len, &record)) {
+        c->corrupt++;
+        return;
+    }
+    struct stream *s = c->stream;
+    if (s == NULL || s->id != record.id || s->session != record.session)
+        c->stream = s = find_stream(c, &record);
+    if (s == NULL) {
+        c->end = "error";
+        c->exit_status = pair_die(c->options, "no memory for another producer's line");
+        return;
+    }
+    if (s->records == 0)
+        s->first = s->last = record.sequence;
+    else if (record.sequence > s->last) {
+        s->gaps += record.sequence - s->last - 1;
+        s->last = record.sequence;
+    } else
+        s->repeats++;
+    s->records++;
+}
+
+static void take(struct consumer *c, const void *msg, uint32_t len)
+{
+    if (!c->type_known) { /* the producer has stated it before its first record */
+        weir_channel_facts facts = { .type = "" };
+        (void)weir_channel_info(c->channel, &facts);
+        c->generated = strcmp(facts.type, PAIR_TYPE_GENERATED) == 0;
+        c->type_known = true;
+        c->start = pair_now();
+    }
+    if (c->generated)
+        judge(c, msg, len);
+    if (c->output >= 0)
+        c->pieces[c->unreleased] = (struct iovec){ (void *)(uintptr_t)msg, len };
+    c->unreleased++;
+    c->records++;
+    c->bytes += len;
+    if (c->records == c->options->count)
+        c->end = "count";
+}
+
+/* ---- handing on, giving back ---- */
+
+static void write_pieces(struct consumer *c)
+{
+    struct iovec *piece = c->pieces;
+    int left = c->unreleased;
+    while (left > 0) {
+        ssize_t wrote = writev(c->output, piece, left);
+        if (wrote < 0 && errno == EINTR)
+            continue;
+        if (wrote < 0) {
+            c->end = "error";
+            c->exit_status = pair_die(c->options, "cannot write --output %s: %s", c->options->output, strerror(errno));
+            return;
+        }
+        size_t done = (size_t)wrote;
+        for (; left > 0 && done >= piece->iov_len; left--)
+            done -= piece++->iov_len;
+        if (left > 0) {
+            piece->iov_base = (unsigned char *)piece->iov_base + done;
+            piece->iov_len -= done;
+        }
+    }
+}
+
+/* Written before it is released: what a killed consumer had not written is received again by the next one. */
+static void release(struct consumer *c)
+{
+    if (c->unreleased == 0)
+        return;
+    if (c->output >= 0)
+        write_pieces(c);
+    if (c->exit_status != PAIR_ERROR)
+        (void)weir_release(c->channel);
+    c->unreleased = 0;
+}
+
+/* ---- the run ---- */
+
+/* A producer has gone: is the stream over? */
+static void count_producers(struct consumer *c)
+{
+    weir_channel_facts facts;
+    if (weir_channel_info(c->channel, &facts) != WEIR_OK)
+        return;
+    uint32_t joined = facts.producer.generation - c->joined_before;
+    uint32_t died = (facts.producer.deaths - c->died_before) & 0xffff;
+    if (facts.producer.presence == WEIR_ALIVE || joined < c->options->producers)
+        return;
+    c->end = died != 0 ? "died" : "closed";
+    c->exit_status = died != 0 ? PAIR_DIED : PAIR_WELL;
+}
+
+static void run(struct consumer *c)
+{
+    int batch = c->output >= 0 ? OUTPUT_PIECES : PAIR_BATCH;
+    while (c->end == NULL) {
+        const void *msg;
+        uint32_t len;
+        weir_status status = weir_peek(c->channel, &msg, &len, WEIR_NOWAIT);
+        if (status == WEIR_EMPTY) { /* nothing may stay unreleased while we wait */
+            release(c);
+            if (c->end == NULL)
+                status = weir_peek(c->channel, &msg, &len, PAIR_TICK);
+        }
+        if (status == WEIR_OK) {
+            take(c, msg, len);
+            if (c->unreleased >= batch)
+                release(c);
+            if (c->records % 4096 == 0 || pair_stop) {
+                pair_progress(c->records, c->bytes, c->start);
+                if (pair_stop)
+                    c->end = "signal";
+            }
+        } else if (status == WEIR_CLOSED || status == WEIR_DIED) {
+            release(c);
+            c->last = pair_now();
+            if (c->end == NULL)
+                count_producers(c);
+        } else if (status == WEIR_TIMEOUT) {
+            pair_progress(c->records, c->bytes, c->start);
+            if (pair_stop)
+                c->end = "signal";
+        } else if (status != WEIR_EMPTY) {
+            c->end = "error";
+            c->exit_status = pair_die_status(c->options, "cannot receive from", status);
+        }
+    }
+    release(c);
+    c->last = pair_now();
+}
+
+static int summary(const struct consumer *c)
+{
+    FILE *to = c->output == STDOUT_FILENO ? stderr : stdout;
+    uint64_t gaps = 0, repeats = 0;
+    for (size_t i = 0; i < c->stream_count; i++) {
+        const struct stream *s = &c->streams[i];
+        (void)fprintf(to,
+                      "producer=%" PRIu32 " first=%" PRIu64 " last=%" PRIu64 " records=%" PRIu64 " gaps=%" PRIu64
+                      " repeats=%" PRIu64 "\n",
+                      s->id, s->first, s->last, s->records, s->gaps, s->repeats);
+        gaps += s->gaps;
+        repeats += s->repeats;
+    }
+    double seconds = c->records > 0 ? c->last - c->start : 0;
+    (void)fprintf(to,
+                  "records=%" PRIu64 " bytes=%" PRIu64 " seconds=%.6f mb_per_s=%.1f corrupt=%" PRIu64 " gaps=%" PRIu64
+                  " repeats=%" PRIu64 " lost=0 redelivered=0 end=%s\n",
+                  c->records, c->bytes, seconds, seconds > 0 ? (double)c->bytes * 1e-6 / seconds : 0.0, c->corrupt,
+                  gaps, repeats, c->end);
+    return c->corrupt != 0 || gaps != 0 || repeats != 0 ? PAIR_WRONG : c->exit_status;
+}
+
+/* Who was there before us: a producer that is there, or that left something, counts among those awaited. */
+static void count_before(struct consumer *c)
+{
+    weir_channel_facts facts;
+    if (weir_channel_info(c->channel, &facts) != WEIR_OK || facts.producer.generation == 0)
+        return;
+    c->joined_before = facts.producer.generation - 1;
+    c->died_before = facts.producer.deaths - (facts.producer.presence == WEIR_DEAD);
+}
+
+int main(int argc, char **argv)
+{
+    static struct consumer c = { .output = -1 };
+    struct pair_options options = { .program = "weir-consumer" };
+    c.options = &options;
+    pair_options_parse(&options, argc, argv);
+    if (options.output != NULL) {
+        c.output = strcmp(options.output, "-") == 0
+                       ? STDOUT_FILENO
+                       : open(options.output, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+        if (c.output < 0)
+            return pair_die(&options, "cannot open --output %s: %s", options.output, strerror(errno));
+    }
+    pair_catch_signals();
+    weir_status status = pair_open(&options, &c.channel);
+    if (status != WEIR_OK)
+        return pair_die_status(&options, "cannot open", status);
+    count_before(&c);
+    if (options.count == 0)
+        c.end = "count";
+    run(&c);
+    pair_progress_end();
+    (void)weir_channel_close(c.channel);
+    int exit_status = c.exit_status == PAIR_ERROR ? PAIR_ERROR : summary(&c);
+    free(c.streams);
+    return exit_status;
+}
