@@ -208,7 +208,7 @@ static inline weir_status weir_send_more(weir_channel *channel, const void *msg,
 }
 
 /* weir_reserve gives the address, 8-byte aligned, of room for a message of up to len bytes, waiting up to timeout.  Write
- * there, then weir_commit.  Any other call on the handle gives the room up.
+ * there, then weir_commit.  A send, or another reserve, gives the room up.
  *
  * Returns:  as weir_send.  If killed: the message was never sent. */
 static inline weir_status weir_reserve(weir_channel *channel, uint64_t len, void **slot, weir_timeout timeout)

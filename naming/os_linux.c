@@ -248,13 +248,20 @@ static bool is_named(const struct place *place, int fd)
            mine.st_dev == named.st_dev && mine.st_ino == named.st_ino;
 }
 
+/* Removes the user's directory, unless it holds something. */
+static void remove_local(const struct place *place)
+{
+    if (place->dir != place->base)
+        (void)weir_linux.unlinkat(place->base, place->local, AT_REMOVEDIR);
+}
+
 /* Removes the name.  The caller holds the exclusive lock of its inode and has checked is_named under it. */
 static int remove_name(const struct place *place)
 {
     int result = weir_linux.unlinkat(place->dir, place->file, 0);
     int error = errno;
-    if (result == 0 && place->dir != place->base)
-        (void)weir_linux.unlinkat(place->base, place->local, AT_REMOVEDIR); /* fails while it holds others */
+    if (result == 0)
+        remove_local(place);
     errno = error;
     return result;
 }
@@ -511,6 +518,8 @@ static weir_status attempt(weir_os_section *os, const weir_os_request *request, 
         os->fd = fd;
     else if (fd >= 0)
         (void)weir_linux.close(fd); /* and with it any lock: nothing of it is mapped */
+    if (status != WEIR_OK && request->may_create && place.dir >= 0)
+        remove_local(&place); /* it may have been made for this */
     if (status == WEIR_E_NOT_FOUND)
         (void)weir_fail(status, "%s: nobody has a section of that name open in %s", os->name.text, os->dir);
     place_close(&place);

@@ -51,7 +51,9 @@ weir_status weir_spsc_init(void *mem, uint64_t size_bytes, uint64_t capacity_byt
 
     weir_spsc_layout *ring = mem;
     unsigned char *data = (unsigned char *)mem + WEIR_SPSC_CONTROL;
-    weir_store_rlx(&ring->version, WEIR_SPSC_VERSION);
+    weir_store_rlx(&ring->magic, 0);
+    /* order SPSC-INIT rel: an older ring's magic is gone before its control block changes. */
+    weir_store_rel(&ring->version, WEIR_SPSC_VERSION);
     weir_store_rlx(&ring->capacity, capacity_bytes);
     weir_store_rlx(&ring->head, start_pos);
     weir_store_rlx(weir_word_at(data, start_pos & (capacity_bytes - 1)), 0);

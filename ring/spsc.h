@@ -93,7 +93,7 @@ WEIR_API uint32_t weir_spsc_record_max(uint64_t capacity_bytes);
  * start_pos is where the position counters begin: 0, or any multiple of 8 (tests start them just before a wrap).
  * Callers:  one thread, before the memory is shown to the other end.
  * Returns:  WEIR_OK; WEIR_E_INVALID (mem not 64-byte aligned, size under the footprint, capacity or start_pos wrong).
- * If killed: mem holds no ring yet, or the whole ring: the magic is stored last. */
+ * If killed: mem holds no ring, or the whole new one: the magic goes first and comes last. */
 WEIR_API weir_status weir_spsc_init(void *mem, uint64_t size_bytes, uint64_t capacity_bytes, uint64_t start_pos);
 
 /* weir_spsc_producer_attach makes p the ring's producer.  It begins behind the last record that a former producer
@@ -238,7 +238,7 @@ static inline weir_status weir_spsc_put(weir_spsc_producer *p, const void *msg, 
 }
 
 /* weir_spsc_push copies len bytes of msg into the ring as one record and publishes it, and the open batch with it.
- * An open reservation is given up.
+ * An open reservation is given up if the record goes in.
  *
  * Progress: wait-free.  Ordering: release; what the caller wrote before is visible to whoever gets this record.
  * Returns:  WEIR_OK; WEIR_FULL (nothing written; an open batch stays unpublished and holds its room: flush it before
@@ -257,7 +257,7 @@ static inline weir_status weir_spsc_push_more(weir_spsc_producer *p, const void 
 }
 
 /* weir_spsc_reserve gives the address, 8-byte aligned, of room for one record of up to len bytes.  The caller writes
- * there and then commits, or gives the room up by any other call.  Nothing is visible before the commit.
+ * there and then commits; a push, or another reserve, gives the room up.  Nothing is visible before the commit.
  *
  * Progress, Returns: as weir_spsc_push.  If killed: the record never existed. */
 static inline weir_status weir_spsc_reserve(weir_spsc_producer *p, uint64_t len, void **slot)
@@ -287,7 +287,7 @@ static inline weir_status weir_spsc_commit_as(weir_spsc_producer *p, uint64_t le
  *
  * Progress: wait-free.  Ordering: as weir_spsc_push.
  * Returns:  WEIR_OK; WEIR_E_STATE (no reservation is open); WEIR_E_INVALID (len over what was reserved; the reservation
- *           stays).
+ *           stays); WEIR_E_CORRUPT (the handle found that before).
  * If killed: before the header's store the record never existed; after it, it is whole. */
 static inline weir_status weir_spsc_commit(weir_spsc_producer *p, uint64_t len)
 {

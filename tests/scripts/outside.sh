@@ -1,0 +1,62 @@
+# An outside program builds against an installed prefix: through CMake (shared and static) and pkg-config (both), runs,
+# and is the README's own example.
+set -eu
+[ -z "$WEIR_SANITIZE" ] || { echo "SKIPPED: the installed library would want the sanitizer's runtime"; exit 77; }
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+prefix=$work/prefix
+cmake --install "$WEIR_BINARY_DIR" --prefix "$prefix" >"$work/install.log"
+
+# The README's programs, as they stand there: the C blocks that begin with a comment naming the file.
+awk -v dir="$work" '/^```c$/ { getline line; if (match(line, /orders_[a-z]*\.c/)) { file = dir "/" substr(line, RSTART, RLENGTH); n = 0; print line > file; next } }
+     /^```$/ { if (file != "" && n > 40) { print file ": " n " lines, more than 40"; exit 1 } file = "" }
+     file != "" { print > file; n++ }' "$WEIR_SOURCE_DIR/README.md"
+test -s "$work/orders_producer.c" && test -s "$work/orders_consumer.c"
+
+cat >"$work/CMakeLists.txt" <<'CMAKE'
+cmake_minimum_required(VERSION 3.25)
+project(outside C)
+find_package(weir 0.1 REQUIRED)
+foreach(side producer consumer)
+    add_executable(${side} orders_${side}.c)
+    target_link_libraries(${side} PRIVATE weir::weir)
+    add_executable(${side}_static orders_${side}.c)
+    target_link_libraries(${side}_static PRIVATE weir::static)
+endforeach()
+CMAKE
+cmake -S "$work" -B "$work/cmake" -DCMAKE_PREFIX_PATH="$prefix" >"$work/cmake.log" 2>&1 || { cat "$work/cmake.log"; exit 1; }
+cmake --build "$work/cmake" >"$work/cmake.log" 2>&1 || { cat "$work/cmake.log"; exit 1; }
+
+libdir=$(dirname "$(find "$prefix" -name libweir.a)")
+if command -v pkg-config >/dev/null; then
+    PKG_CONFIG_PATH=$(dirname "$(find "$prefix" -name weir.pc)")
+    export PKG_CONFIG_PATH
+    # The prefix of this build is elsewhere: the .pc file must follow the place it was installed to.
+    for side in producer consumer; do
+        # shellcheck disable=SC2046 # flags
+        cc -std=c11 "$work/orders_$side.c" -o "$work/${side}_pc" $(pkg-config --define-prefix --cflags --libs weir)
+        cc -std=c11 "$work/orders_$side.c" -o "$work/${side}_pc_static" \
+            $(pkg-config --define-prefix --cflags weir) "$libdir/libweir.a" -pthread
+    done
+    cp "$work"/*_pc "$work"/*_pc_static "$work/cmake/"
+else
+    echo "no pkg-config here: NOT checked with it"
+fi
+
+LD_LIBRARY_PATH=$libdir
+WEIR_SHM_DIR=$work
+export LD_LIBRARY_PATH WEIR_SHM_DIR
+for kind in "" _static _pc _pc_static; do
+    [ -x "$work/cmake/consumer$kind" ] || continue
+    "$work/cmake/consumer$kind" >"$work/out" &
+    consumer=$!
+    "$work/cmake/producer$kind"
+    wait $consumer
+    tail -n 1 "$work/out"
+    grep -q '^1000 orders' "$work/out"
+done
+
+# The soname, and nothing exported but weir_.
+objdump -p "$libdir/libweir.so" | grep -q 'SONAME *libweir.so.0.1'
+foreign=$(nm -D --defined-only "$libdir/libweir.so" | awk '{ print $3 }' | grep -v '^weir_' || true)
+[ -z "$foreign" ] || { echo "exported beyond weir_: $foreign"; exit 1; }

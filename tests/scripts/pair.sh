@@ -1,0 +1,249 @@
+# The demo pair as DEMO users drive it: options, bad input, ends, exit statuses, nothing left behind.  # serial
+set -u
+work=$(mktemp -d /dev/shm/weir-test.XXXXXX)
+consumer=
+trap '[ -z "$consumer" ] || kill -9 "$consumer" 2>/dev/null; rm -rf "$work"' EXIT
+mkdir "$work/shm"
+WEIR_SHM_DIR=$work/shm
+export WEIR_SHM_DIR
+P=$WEIR_PROGRAM_DIR/weir-producer
+C=$WEIR_PROGRAM_DIR/weir-consumer
+failed=0
+bad() {
+    echo "FAILED: $*"
+    failed=1
+}
+percent=${WEIR_TEST_PERCENT:-100}
+
+# expect STATUS PATTERN COMMAND...: the status, one line on standard error that matches, nothing left.
+expect() {
+    want=$1
+    pattern=$2
+    shift 2
+    timeout 20 "$@" >"$work/out" 2>"$work/err" </dev/null
+    got=$?
+    [ $got -eq "$want" ] || bad "$* ended $got, not $want: $(cat "$work/err")"
+    [ "$(wc -l <"$work/err")" -eq 1 ] || bad "$*: $(wc -l <"$work/err") lines on standard error"
+    grep -q -- "$pattern" "$work/err" || bad "$* said: $(cat "$work/err")"
+    [ ! -s "$work/out" ] || bad "$* wrote to standard output: $(cat "$work/out")"
+    [ -z "$(ls -A "$WEIR_SHM_DIR")" ] || bad "$* left $(ls -R "$WEIR_SHM_DIR")"
+}
+
+for program in "$P" "$C"; do
+    expect 1 'NAME is missing' "$program"
+    expect 1 'one NAME' "$program" a b
+    expect 1 'unknown option' "$program" --bogus a
+    expect 1 'unknown option' "$program" -q a
+    expect 1 'wants a value' "$program" a --count
+    expect 1 'no number' "$program" a --count 12x
+    expect 1 'no number' "$program" a --count -1
+    expect 1 'no number' "$program" a --count ''
+    expect 1 'no number' "$program" a --count 99999999999999999999999
+    expect 1 'no size' "$program" a --capacity 1KK
+    expect 1 'no size' "$program" a --capacity 1.5M
+    expect 1 'at least 1' "$program" a --capacity 0
+    expect 1 'not in this version' "$program" a --kind mpsc
+    expect 1 'unknown' "$program" a --kind spcs
+    expect 1 'spin or sleep' "$program" a --wait nap
+    expect 1 'dot' "$program" .hidden
+    expect 1 '0x20' "$program" 'a b'
+    expect 1 'empty' "$program" Local/
+    expect 1 '0x2f' "$program" Globl/a
+    expect 1 'longer than 200' "$program" "$(printf '%0201d' 0)"
+    "$program" --help >"$work/out" && grep -q usage "$work/out" || bad "$program --help"
+    "$program" --version | grep -q '^weir-[a-z]* [0-9]' || bad "$program --version"
+done
+expect 1 'at least 32' "$P" a --message-size 31
+expect 1 'at least 1' "$P" a --rate 0
+expect 1 'cannot open --input' "$P" a --input "$work/none"
+expect 1 'irectory' "$P" a --input "$work"
+expect 1 'cannot open --output' "$C" a --output "$work/none/out"
+expect 1 'unknown option' "$C" a --rate 1
+expect 1 'unknown option' "$P" a --output x
+expect 1 'over the limit' "$P" a --message-size 200K
+expect 1 'over the limit' "$P" a --capacity 4096 --message-size 2048
+expect 1 'needs' "$P" a --capacity 20000G
+expect 1 'at least 1' "$C" a --producers 0
+WEIR_SHM_DIR=$work/none expect 1 'WEIR_SHM_DIR' "$C" a
+
+# run NAME PRODUCER-STATUS CONSUMER-STATUS "consumer's arguments" "producer's arguments" order
+field() { sed -n "\$s/.*$1=\([^ ]*\).*/\1/p" "$2"; }
+run() {
+    pstatus=$1
+    cstatus=$2
+    cargs=$3
+    pargs=$4
+    order=$5
+    if [ "$order" = consumer ]; then
+        # shellcheck disable=SC2086
+        timeout 60 "$C" pair $cargs >"$work/c" 2>"$work/cerr" &
+        pid=$!
+        timeout 60 "$P" pair $pargs >"$work/p" 2>"$work/perr"
+        p=$?
+        wait $pid
+        c=$?
+    else
+        timeout 60 "$P" pair $pargs >"$work/p" 2>"$work/perr" &
+        pid=$!
+        timeout 60 "$C" pair $cargs >"$work/c" 2>"$work/cerr"
+        c=$?
+        wait $pid
+        p=$?
+    fi
+    [ $p -eq "$pstatus" ] || bad "producer $pargs ended $p: $(cat "$work/perr")"
+    [ $c -eq "$cstatus" ] || bad "consumer $cargs ended $c: $(cat "$work/cerr")"
+    [ -z "$(ls -A "$WEIR_SHM_DIR")" ] || bad "left: $(ls -R "$WEIR_SHM_DIR")"
+}
+is() { [ "$2" = "$3" ] || bad "$1 is $2, not $3"; }
+
+for order in consumer producer; do
+    for wait in "" "--wait spin" "--wait sleep"; do
+        run 0 0 "$wait" "$wait --count 100000 --id 7" $order
+        is "consumer's records" "$(field records "$work/c")" 100000
+        is "consumer's end" "$(field end "$work/c")" closed
+        is "producer's end" "$(field end "$work/p")" count
+        is "the producer's line" "$(head -n 1 "$work/c")" "producer=7 first=0 last=99999 records=100000 gaps=0 repeats=0"
+        is "lines" "$(wc -l <"$work/c")" 2
+    done
+done
+for size in 32 33 63 64 65 1000 100K; do
+    run 0 0 "" "--message-size $size --count 1000" consumer
+    is "records of $size" "$(field records "$work/c")" 1000
+done
+run 0 0 "--capacity 5000" "--capacity 8192 --count 10" consumer
+grep -q 'rounded up to 8192' "$work/cerr" || bad "rounding was not reported: $(cat "$work/cerr")"
+
+# Files, byte for byte, in records of any size.
+head -c $((30000 * percent)) /dev/urandom >"$work/in"
+for size in 1K 64 64K 1001; do
+    run 0 0 "--output $work/out" "--input $work/in --message-size $size" consumer
+    cmp -s "$work/in" "$work/out" || bad "a file in records of $size came out different"
+    is "a file's end" "$(field end "$work/c")" closed
+done
+printf 'short' >"$work/short"
+run 0 0 "--output $work/out" "--input $work/short --message-size 1" producer
+cmp -s "$work/short" "$work/out" || bad "a short file sent first was lost"
+: >"$work/empty"
+run 0 0 "--output $work/out" "--input $work/empty" consumer
+is "an empty file's records" "$(field records "$work/c")" 0
+cat "$work/in" | "$P" pipe --input - >"$work/p" &
+"$C" pipe --output - 2>"$work/c" | cmp -s - "$work/in" || bad "a pipe came out different"
+wait
+is "a pipe's summary" "$(field end "$work/c")" closed
+run 0 0 "" "--input $work/in" consumer
+is "raw bytes without an output" "$(field bytes "$work/c")" "$(wc -c <"$work/in" | tr -d ' ')"
+
+# A consumer that leaves in order ends the producer well.
+run 0 0 "--count 10" "" consumer
+is "a left producer's end" "$(field end "$work/p")" closed
+is "a counting consumer's end" "$(field end "$work/c")" count
+run 0 0 "--count 5" "--rate 200" consumer
+is "a left slow producer's end" "$(field end "$work/p")" closed
+
+# until PATTERN FILE: a condition, not a sleep.
+until_there() {
+    i=0
+    until ls "$WEIR_SHM_DIR"/*/"$1" >/dev/null 2>&1; do
+        i=$((i + 1))
+        [ $i -lt 1000 ] || { bad "no channel $1 came"; break; }
+        sleep 0.01
+    done
+}
+
+# Deaths: the survivor says so and ends 3; the name is free again.
+"$C" dead >"$work/c" 2>&1 &
+consumer=$!
+"$P" dead --rate 1000 >/dev/null 2>&1 &
+producer=$!
+until_there dead
+sleep 0.2
+kill -9 $producer
+wait $producer 2>/dev/null
+wait $consumer
+is "a survivor's status" $? 3
+consumer=
+is "a survivor's end" "$(field end "$work/c")" died
+[ "$(field records "$work/c")" -gt 0 ] || bad "nothing was received before the death"
+"$C" dead >/dev/null 2>&1 &
+consumer=$!
+"$P" dead --rate 1000 >"$work/p" 2>&1 &
+producer=$!
+until_there dead
+sleep 0.2
+kill -9 $consumer
+wait $consumer 2>/dev/null
+consumer=
+wait $producer
+is "a surviving producer's status" $? 3
+is "a surviving producer's end" "$(field end "$work/p")" died
+run 0 0 "" "--count 10" consumer
+
+# A second of a kind is refused and disturbs nobody.
+"$C" busy >"$work/c" 2>&1 &
+consumer=$!
+"$P" busy --rate 1000 >"$work/p" 2>&1 &
+producer=$!
+until_there busy
+i=0
+until timeout 5 "$P" busy >/dev/null 2>"$work/err"; [ $? -eq 1 ] && grep -q 'live producer' "$work/err"; do
+    i=$((i + 1))
+    [ $i -lt 20 ] || { bad "a second producer was not refused: $(cat "$work/err")"; break; }
+done
+timeout 5 "$C" busy >/dev/null 2>"$work/err"
+is "a second consumer's status" $? 1
+grep -q 'live consumer' "$work/err" || bad "a second consumer was told: $(cat "$work/err")"
+timeout 5 "$P" busy --capacity 1M >/dev/null 2>"$work/err"
+is "a second producer with another capacity" $? 1
+
+# SIGTERM and SIGINT end either cleanly.
+kill -TERM $producer
+wait $producer
+is "a signalled producer's status" $? 0
+is "a signalled producer's end" "$(field end "$work/p")" signal
+wait $consumer
+is "its consumer's status" $? 0
+consumer=
+"$C" alone >"$work/c" 2>&1 &
+consumer=$!
+until_there alone
+kill -INT $consumer # a background job of sh ignores SIGINT unless it asks for it
+wait $consumer
+is "a signalled consumer's status" $? 0
+is "a signalled consumer's end" "$(field end "$work/c")" signal
+consumer=
+
+# Mismatches name both.
+"$C" terms --capacity 4096 >/dev/null 2>&1 &
+consumer=$!
+until_there terms
+timeout 5 "$P" terms --capacity 1M >/dev/null 2>"$work/err"
+is "a mismatch's status" $? 1
+grep -q 4096 "$work/err" && grep -q 1048576 "$work/err" || bad "a mismatch said: $(cat "$work/err")"
+kill -TERM $consumer
+wait $consumer
+is "the refused one's peer" $? 0
+consumer=
+
+# Two producers, one after the other, to one consumer.
+"$C" two --producers 2 >"$work/c" 2>&1 &
+consumer=$!
+"$P" two --count 100 --id 1 >/dev/null
+"$P" two --count 200 --id 2 >/dev/null
+wait $consumer
+is "two producers' consumer" $? 0
+consumer=
+is "two producers' records" "$(field records "$work/c")" 300
+is "their lines" "$(grep -c '^producer=' "$work/c")" 2
+
+# Garbage where the section would be is refused and left alone.
+mkdir -m 700 "$WEIR_SHM_DIR/weir-u.$(id -u)"
+printf 'somebody else has this' >"$WEIR_SHM_DIR/weir-u.$(id -u)/garbage"
+chmod 600 "$WEIR_SHM_DIR/weir-u.$(id -u)/garbage"
+timeout 5 "$C" garbage >/dev/null 2>"$work/err"
+is "garbage's status" $? 1
+grep -q 'no weir section' "$work/err" || bad "garbage said: $(cat "$work/err")"
+is "garbage" "$(cat "$WEIR_SHM_DIR/weir-u.$(id -u)/garbage")" 'somebody else has this'
+rm -r "$WEIR_SHM_DIR/weir-u.$(id -u)"
+[ -z "$(ls -A "$WEIR_SHM_DIR")" ] || bad "left at the end: $(ls -R "$WEIR_SHM_DIR")"
+[ $failed -ne 0 ] || echo "the pair: all as it should be"
+exit $failed

@@ -1,0 +1,67 @@
+# tools/setup.sh - sourced by tools/demo and tools/test: sees that what a build needs is there.
+
+say() { printf '%s\n' "$*" >&2; }
+
+# The Debian or Ubuntu packages behind the commands and headers that are missing.  $1 = build or test.
+missing_packages() {
+    command -v cc >/dev/null 2>&1 && echo '#include <stdatomic.h>' | cc -E - >/dev/null 2>&1 || printf ' gcc libc6-dev'
+    command -v cmake >/dev/null 2>&1 || printf ' cmake'
+    command -v ninja >/dev/null 2>&1 || printf ' ninja-build'
+    [ "$1" = test ] || return 0
+    command -v g++ >/dev/null 2>&1 || printf ' g++'
+    command -v clang >/dev/null 2>&1 && command -v clang++ >/dev/null 2>&1 || printf ' clang'
+    command -v pkg-config >/dev/null 2>&1 || printf ' pkg-config'
+    pkg-config --exists criterion 2>/dev/null || printf ' libcriterion-dev'
+}
+
+# Installs what is missing, or says how and ends.
+setup() {
+    packages=$(missing_packages "$1")
+    if [ -n "$packages" ]; then
+        if ! command -v apt-get >/dev/null 2>&1; then
+            say "missing:$packages (Debian's names); install what your system calls them, then run this again"
+            exit 1
+        fi
+        if [ "$(id -u)" -eq 0 ]; then
+            as_root=
+        elif command -v sudo >/dev/null 2>&1 && sudo -n true 2>/dev/null; then
+            as_root=sudo
+        else
+            say "missing:$packages"
+            say "this user may not install them; as root:  apt-get update && apt-get install -y$packages"
+            exit 1
+        fi
+        say "installing:$packages"
+        log=$(mktemp)
+        # shellcheck disable=SC2086 # a list of names
+        if ! { $as_root env DEBIAN_FRONTEND=noninteractive apt-get update || true # what is known may do
+            $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $packages; } \
+            >"$log" 2>&1 </dev/null; then
+            tail -n 15 "$log" >&2
+            rm -f "$log"
+            say "apt-get failed; by hand, as root:  apt-get update && apt-get install -y$packages"
+            exit 1
+        fi
+        rm -f "$log"
+    fi
+    version=$(cmake --version | sed -n 's/^cmake version \([0-9]*\.[0-9]*\).*/\1/p')
+    if [ "$(printf '%s\n3.25\n' "$version" | sort -V | head -n 1)" != 3.25 ]; then
+        say "cmake is $version, weir needs 3.25 or later"
+        exit 1
+    fi
+}
+
+# build PRESET [TARGET ...]: configures and builds quietly; on failure shows all of it.
+build() {
+    preset=$1
+    shift
+    log=$(mktemp)
+    if ! { cmake --preset "$preset" && cmake --build --preset "$preset" ${1+--target "$@"}; } >"$log" 2>&1; then
+        cat "$log" >&2
+        rm -f "$log"
+        say "the $preset build failed: see above"
+        exit 1
+    fi
+    grep -A 3 'CMake Warning' "$log" >&2 || true
+    rm -f "$log"
+}
