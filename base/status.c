@@ -5,8 +5,9 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
-static _Thread_local char detail[512];
+static _Thread_local struct weir_detail detail;
 
 struct status_row {
     weir_status status;
@@ -66,7 +67,17 @@ const char *weir_status_name(weir_status status)
 
 const char *weir_error_detail(void)
 {
-    return detail;
+    return detail.text;
+}
+
+void weir_detail_save(struct weir_detail *to)
+{
+    (void)strcpy(to->text, detail.text);
+}
+
+void weir_detail_restore(const struct weir_detail *from)
+{
+    (void)strcpy(detail.text, from->text);
 }
 
 const char *weir_version(void)
@@ -79,7 +90,7 @@ weir_status weir_fail(weir_status status, const char *format, ...)
     int saved = errno;
     va_list args;
     va_start(args, format);
-    (void)vsnprintf(detail, sizeof detail, format, args); /* cut when longer: it is for reading */
+    (void)vsnprintf(detail.text, sizeof detail.text, format, args); /* cut when longer: it is for reading */
     va_end(args);
     errno = saved;
     return status;

@@ -25,6 +25,7 @@
 #define SLOT_BYTE(slot) ((off_t)(slot) + 1)
 #define ATTEMPT_NS INT64_C(2000000000) /* how long a name may be held locked before an opener gives up */
 #define SWEEP_LIVE_MAX 32              /* names in use that one sweep looks at */
+#define AGAIN ((weir_status)0x7fff)    /* no status: what was seen has changed meanwhile, look again */
 
 /* ---- the system calls ---- */
 
@@ -83,15 +84,16 @@ static weir_status os_fail(const char *what, const char *where)
     }
 }
 
-/* Sets, clears or (F_OFD_GETLK) asks for a lock on one byte.  0, or -1 with errno; EAGAIN: another holds it. */
-static int lock_byte(int fd, int command, short type, off_t byte, bool *held)
+/* Sets, clears or (F_OFD_GETLK) asks for a lock on one byte; *found: the type that was in the way.  0, or -1 with errno;
+ * EAGAIN: another holds it. */
+static int lock_byte(int fd, int command, short type, off_t byte, short *found)
 {
     struct flock range = { .l_type = type, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1 };
     int result = weir_linux.lock(fd, command, &range);
     if (result != 0 && errno == EACCES) /* POSIX allows either */
         errno = EAGAIN;
-    if (held != NULL)
-        *held = range.l_type != F_UNLCK;
+    if (found != NULL)
+        *found = range.l_type;
     return result;
 }
 
@@ -186,7 +188,7 @@ static weir_status squatted(const struct place *place, int dir, const char *file
 {
     struct stat st;
     if (weir_linux.fstatat(dir, file, &st, AT_SYMLINK_NOFOLLOW) != 0)
-        return WEIR_E_BUSY; /* gone meanwhile */
+        return AGAIN; /* gone meanwhile */
     return weir_fail(status, "%s/%s%s%s is %s of uid %u, mode %#o: %s", place->path,
                      dir == place->base ? "" : place->local, dir == place->base ? "" : "/", file,
                      kind_of(st.st_mode), (unsigned)st.st_uid, (unsigned)st.st_mode & 07777, why);
@@ -206,7 +208,7 @@ static weir_status open_local(struct place *place, bool create)
     }
     struct stat st;
     if (place->dir < 0 && errno == ENOENT)
-        return create ? WEIR_E_BUSY : WEIR_E_NOT_FOUND; /* removed again by the last of its sections */
+        return create ? AGAIN : WEIR_E_NOT_FOUND; /* removed again by the last of its sections */
     if (place->dir < 0 && (errno == ENOTDIR || errno == ELOOP || errno == EACCES))
         return squatted(place, place->base, place->local, WEIR_E_PERMISSION,
                         "it must be a directory of your own: its owner or root can remove it");
@@ -322,7 +324,7 @@ static weir_status remove_stale(const struct place *place, int fd, const weir_na
     if (status != WEIR_OK)
         return status;
     if (!is_named(place, fd))
-        return WEIR_E_BUSY;
+        return AGAIN;
     if (remove_name(place) == 0 || errno == ENOENT)
         return WEIR_E_NOT_FOUND;
     return squatted(place, place->dir, place->file, WEIR_E_PERMISSION,
@@ -330,27 +332,29 @@ static weir_status remove_stale(const struct place *place, int fd, const weir_na
 }
 
 /* OK: fd is a live section with this process's lifetime lock on it (an observer's: without).  NOT_FOUND: the name is free,
- * or an observer finds nobody there.  BUSY: something changed meanwhile, look again. */
+ * or an observer finds nobody there.  AGAIN: something changed meanwhile. */
 static weir_status find(const struct place *place, const weir_name *name, const weir_os_request *request, int *fd)
 {
     weir_status status = open_file(place, request, fd);
     if (status != WEIR_OK)
         return status;
     if (request->access == WEIR_READ_ONLY) {
-        bool held;
-        if (lock_byte(*fd, F_OFD_GETLK, F_WRLCK, LIFE_BYTE, &held) != 0)
+        short found;
+        if (lock_byte(*fd, F_OFD_GETLK, F_WRLCK, LIFE_BYTE, &found) != 0)
             return lock_fail(place);
+        if (found == F_WRLCK) /* somebody is about to remove it, or has just found it in use */
+            return AGAIN;
         status = inspect_file(*fd, name, request);
-        return status == WEIR_OK && !held ? WEIR_E_NOT_FOUND : status;
+        return status == WEIR_OK && found == F_UNLCK ? WEIR_E_NOT_FOUND : status;
     }
     if (lock_byte(*fd, F_OFD_SETLK, F_WRLCK, LIFE_BYTE, NULL) == 0)
         return remove_stale(place, *fd, name, request);
     if (errno != EAGAIN)
         return lock_fail(place);
     if (lock_byte(*fd, F_OFD_SETLK, F_RDLCK, LIFE_BYTE, NULL) != 0)
-        return errno == EAGAIN ? WEIR_E_BUSY : lock_fail(place);
+        return errno == EAGAIN ? AGAIN : lock_fail(place);
     if (!is_named(place, *fd)) /* its last user removed it before our lock */
-        return WEIR_E_BUSY;
+        return AGAIN;
     return inspect_file(*fd, name, request);
 }
 
@@ -366,7 +370,7 @@ static weir_status fill_file(int fd, const weir_os_request *request)
     return status;
 }
 
-/* Gives the file without a name its name, if that is free.  BUSY: it is not, or the directory is gone. */
+/* Gives the file without a name its name, if that is free.  AGAIN: it is not, or the directory is gone. */
 static weir_status link_file(const struct place *place, int fd)
 {
     char self[64];
@@ -374,24 +378,24 @@ static weir_status link_file(const struct place *place, int fd)
     if (weir_linux.linkat(fd, "", place->dir, place->file, AT_EMPTY_PATH) == 0)
         return WEIR_OK;
     if (errno == EEXIST)
-        return WEIR_E_BUSY;
+        return AGAIN;
     /* Without CAP_DAC_READ_SEARCH the call above says ENOENT; the long way needs /proc. */
     if (weir_linux.linkat(AT_FDCWD, self, place->dir, place->file, AT_SYMLINK_FOLLOW) == 0)
         return WEIR_OK;
     struct stat dir;
     if (errno == EEXIST || (errno == ENOENT && weir_linux.fstat(place->dir, &dir) == 0 && dir.st_nlink == 0))
-        return WEIR_E_BUSY;
+        return AGAIN;
     if (errno == ENOENT)
         return weir_fail(WEIR_E_UNSUPPORTED, "cannot name a new section: /proc is not mounted");
     return os_fail("cannot name a new section in", place->path);
 }
 
-/* OK: fd is the new section, whole, with this process's lifetime lock on it.  BUSY: somebody else was first. */
+/* OK: fd is the new section, whole, with this process's lifetime lock on it.  AGAIN: somebody else was first. */
 static weir_status make(const struct place *place, const weir_os_request *request, int *fd)
 {
     *fd = weir_linux.openat(place->dir, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
     if (*fd < 0 && errno == ENOENT) /* the user's directory was removed */
-        return WEIR_E_BUSY;
+        return AGAIN;
     if (*fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL))
         return weir_fail(WEIR_E_UNSUPPORTED, "the file system of %s has no O_TMPFILE: use a tmpfs", place->path);
     if (*fd < 0)
@@ -493,13 +497,14 @@ static int64_t now_ns(void)
     return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
 }
 
-/* One look at the name.  BUSY: it changed meanwhile. */
+/* One look at the name.  AGAIN: it changed meanwhile. */
 static weir_status attempt(weir_os_section *os, const weir_os_request *request, bool *created)
 {
     struct place place;
     weir_status status = place_open(&place, os->dir, os->name.scope, request->may_create);
+    bool opened = status == WEIR_OK;
     int fd = -1;
-    if (status == WEIR_OK) {
+    if (opened) {
         place_name(&place, &os->name);
         status = find(&place, &os->name, request, &fd);
         if (status == WEIR_OK && !request->may_open) {
@@ -518,7 +523,7 @@ static weir_status attempt(weir_os_section *os, const weir_os_request *request, 
         os->fd = fd;
     else if (fd >= 0)
         (void)weir_linux.close(fd); /* and with it any lock: nothing of it is mapped */
-    if (status != WEIR_OK && request->may_create && place.dir >= 0)
+    if (status != WEIR_OK && opened && request->may_create)
         remove_local(&place); /* it may have been made for this */
     if (status == WEIR_E_NOT_FOUND)
         (void)weir_fail(status, "%s: nobody has a section of that name open in %s", os->name.text, os->dir);
@@ -530,6 +535,8 @@ weir_status weir_os_acquire(weir_os_section *os, const weir_name *name, const we
 {
     int saved = errno;
     weir_status status;
+    struct weir_detail detail;
+    weir_detail_save(&detail);
     *os = (weir_os_section){ .fd = -1, .name = *name, .read_only = request->access == WEIR_READ_ONLY };
     os->dir = strdup(shm_dir());
     if (os->dir == NULL)
@@ -544,12 +551,13 @@ weir_status weir_os_acquire(weir_os_section *os, const weir_name *name, const we
             if (tries == 0 && !os->read_only) {
                 sweep(os->dir, WEIR_LOCAL, request);
                 sweep(os->dir, WEIR_GLOBAL, request);
+                weir_detail_restore(&detail); /* what a sweep could not take away is no fault of this call */
             }
             status = attempt(os, request, created);
             if (status == WEIR_OK)
                 list_add(os);
             (void)pthread_mutex_unlock(&list_lock);
-            if (status != WEIR_E_BUSY)
+            if (status != AGAIN)
                 break;
             if (deadline == 0)
                 deadline = now_ns() + ATTEMPT_NS;
@@ -563,7 +571,9 @@ weir_status weir_os_acquire(weir_os_section *os, const weir_name *name, const we
                 (void)nanosleep(&(struct timespec){ .tv_nsec = 100000 }, NULL);
         }
     }
-    if (status != WEIR_OK)
+    if (status == WEIR_OK)
+        weir_detail_restore(&detail);
+    else
         free(os->dir);
     errno = saved;
     return status;
@@ -583,7 +593,7 @@ void weir_os_release(weir_os_section *os)
     } else {
         struct place place;
         if (place_open(&place, os->dir, os->name.scope, false) != WEIR_OK)
-            place.dir = -1; /* nothing to remove from: the lock goes all the same */
+            place_close(&place); /* nothing to remove from: the lock goes all the same */
         place_name(&place, &os->name);
         let_go(&place, os->fd);
         place_close(&place);
@@ -616,6 +626,7 @@ weir_status weir_os_map(weir_os_section *os, uint64_t offset, uint64_t bytes, bo
 {
     int saved = errno;
     weir_status status = WEIR_OK;
+    (void)pthread_mutex_lock(&list_lock); /* a fork between the two calls would inherit the memory, and the locks by it */
     void *at = weir_linux.mmap(NULL, bytes, writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, os->fd,
                                (off_t)offset);
     if (at == MAP_FAILED)
@@ -627,6 +638,7 @@ weir_status weir_os_map(weir_os_section *os, uint64_t offset, uint64_t bytes, bo
         (void)weir_linux.madvise(at, bytes, MADV_DONTDUMP); /* a dump without it is larger, nothing more */
         *base = at;
     }
+    (void)pthread_mutex_unlock(&list_lock);
     errno = saved;
     return status;
 }
@@ -660,7 +672,10 @@ weir_status weir_os_slot_held(weir_os_section *os, uint32_t slot, bool *held)
 {
     int saved = errno;
     weir_status status = WEIR_OK;
-    if (lock_byte(os->fd, F_OFD_GETLK, F_WRLCK, SLOT_BYTE(slot), held) != 0)
+    short found;
+    if (lock_byte(os->fd, F_OFD_GETLK, F_WRLCK, SLOT_BYTE(slot), &found) == 0)
+        *held = found != F_UNLCK;
+    else
         status = os_fail("cannot look at a slot of", os->name.text);
     errno = saved;
     return status;

@@ -63,7 +63,7 @@ static weir_status inspect(const void *copy, uint64_t len, uint64_t file_bytes, 
     if (len < WEIR_SECTION_HEADER)
         return weir_fail(WEIR_E_CORRUPT, "%s is cut off after %llu bytes", name->text, (unsigned long long)file_bytes);
     uint64_t size = weir_load_rlx(&header->size);
-    if (size > WEIR_SECTION_SIZE_MAX || WEIR_SECTION_HEADER + size > file_bytes)
+    if (size == 0 || size > WEIR_SECTION_SIZE_MAX || WEIR_SECTION_HEADER + size > file_bytes)
         return weir_fail(WEIR_E_CORRUPT, "%s states %llu bytes of content, its file has %llu with its header",
                          name->text, (unsigned long long)size, (unsigned long long)file_bytes);
     if (header->slots > WEIR_SLOTS_MAX || header->flags != 0)
@@ -315,6 +315,8 @@ static weir_participant participant(uint32_t slot, uint64_t word)
 
 weir_participant weir_participant_glance(const weir_section *section, uint32_t slot)
 {
+    if (section->os.forked) /* the header is not mapped in a child */
+        return (weir_participant){ .slot = slot, .presence = WEIR_ABSENT };
     /* order SLOT acq: the holder's word before what it did until then. */
     return participant(slot, weir_load_acq(&section->header->slot[slot]));
 }

@@ -167,7 +167,8 @@ WEIR_API weir_status weir_participant_leave(weir_section *section, uint32_t slot
 WEIR_API weir_status weir_participant_look(weir_section *section, uint32_t slot, weir_participant *out);
 
 /* weir_participant_glance is weir_participant_look without the system call: a holder that was killed still looks
- * WEIR_ALIVE.  For loops that ask often; async-signal-safe.  slot must be a slot of the section. */
+ * WEIR_ALIVE.  For loops that ask often; async-signal-safe.  slot must be a slot of the section.  In a forked child:
+ * WEIR_ABSENT. */
 WEIR_API weir_participant weir_participant_glance(const weir_section *section, uint32_t slot);
 
 WEIR_END_DECLS
