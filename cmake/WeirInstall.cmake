@@ -20,5 +20,7 @@ write_basic_package_version_file(weirConfigVersion.cmake COMPATIBILITY SameMinor
 install(FILES "${PROJECT_BINARY_DIR}/weirConfig.cmake" "${PROJECT_BINARY_DIR}/weirConfigVersion.cmake"
     DESTINATION ${weir_package_dir})
 
+# The prefix is found from where the file lies, so that an installed tree can be moved.
+file(RELATIVE_PATH weir_pc_to_prefix "${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig" "${CMAKE_INSTALL_PREFIX}")
 configure_file(cmake/weir.pc.in weir.pc @ONLY)
 install(FILES "${PROJECT_BINARY_DIR}/weir.pc" DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)

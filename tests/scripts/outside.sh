@@ -31,12 +31,11 @@ libdir=$(dirname "$(find "$prefix" -name libweir.a)")
 if command -v pkg-config >/dev/null; then
     PKG_CONFIG_PATH=$(dirname "$(find "$prefix" -name weir.pc)")
     export PKG_CONFIG_PATH
-    # The prefix of this build is elsewhere: the .pc file must follow the place it was installed to.
     for side in producer consumer; do
         # shellcheck disable=SC2046 # flags
-        cc -std=c11 "$work/orders_$side.c" -o "$work/${side}_pc" $(pkg-config --define-prefix --cflags --libs weir)
+        cc -std=c11 "$work/orders_$side.c" -o "$work/${side}_pc" $(pkg-config --cflags --libs weir)
         cc -std=c11 "$work/orders_$side.c" -o "$work/${side}_pc_static" \
-            $(pkg-config --define-prefix --cflags weir) "$libdir/libweir.a" -pthread
+            $(pkg-config --cflags weir) "$libdir/libweir.a" -pthread
     done
     cp "$work"/*_pc "$work"/*_pc_static "$work/cmake/"
 else
