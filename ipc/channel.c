@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+#define TERMS_NS INT64_C(2000000000) /* how long an opener waits for another that is stopped while it agrees */
+
 /* ---- what the two sides must agree on ---- */
 
 /* The opener's wishes, checked: what a new channel is made from. */
@@ -136,7 +138,8 @@ static weir_status view_all(weir_channel *channel, uint64_t bytes)
     return WEIR_OK;
 }
 
-weir_status weir_channel_attach_lane(weir_channel *channel)
+/* The lane as the section states it; WEIR_EMPTY while there is none. */
+static weir_status attach_stated(weir_channel *channel)
 {
     struct channel_cold *cold = channel_cold(channel);
     weir_channel_layout *layout = cold->view.base;
@@ -163,6 +166,16 @@ weir_status weir_channel_attach_lane(weir_channel *channel)
     return status == WEIR_E_NOT_WEIR ? WEIR_E_CORRUPT : status;
 }
 
+weir_status weir_channel_attach_lane(weir_channel *channel)
+{
+    weir_status status = attach_stated(channel);
+    if (status == WEIR_E_CORRUPT) { /* for good, as when a lane turns out corrupt later */
+        channel->tx = (weir_spsc_producer){ .fault = status };
+        channel->rx = (weir_spsc_consumer){ .fault = status };
+    }
+    return status;
+}
+
 /* Does the longest message that this side will send fit a lane of that capacity? */
 static weir_status check_record(const struct terms *terms, uint64_t capacity)
 {
@@ -175,30 +188,52 @@ static weir_status check_record(const struct terms *terms, uint64_t capacity)
                      (unsigned long long)weir_spsc_capacity(2 * ((uint64_t)terms->record_bytes + 16)));
 }
 
-/* The producer's part of agreeing, under its slot's lock: states what nobody has stated yet, and makes the lane. */
+/* Makes the lane, unless it is there: the producer's part of agreeing.  The type is stated before the lane, because who finds the
+ * lane has found all terms; and after what can fail, because who is refused states nothing. */
 static weir_status settle(weir_channel *channel, const struct terms *terms)
 {
     struct channel_cold *cold = channel_cold(channel);
     weir_channel_layout *layout = cold->view.base;
-    if (weir_load_rlx(&layout->type_len) == 0) /* relaxed: only this slot's holder states it from now on */
-        state_type(layout, terms);
-    if (weir_load_rlx(&layout->lane_bytes) != 0)
-        return WEIR_OK;
+    bool has_lane = weir_load_rlx(&layout->lane_bytes) != 0; /* relaxed: only the terms' holder stores it */
+    bool has_type = weir_load_rlx(&layout->type_len) != 0;   /* relaxed: as above */
+    bool makes_lane = cold->role == WEIR_PRODUCER && !has_lane;
     uint64_t capacity = terms->capacity != 0 ? terms->capacity : WEIR_CAPACITY_DEFAULT;
-    weir_status status = check_record(terms, capacity);
-    if (status == WEIR_OK)
-        status = weir_section_extend(cold->section, WEIR_CHANNEL_DATA + capacity);
-    if (status == WEIR_OK)
-        status = view_all(channel, WEIR_CHANNEL_DATA + capacity);
-    if (status != WEIR_OK)
-        return status;
-    unsigned char *lane = (unsigned char *)cold->view.base + WEIR_CHANNEL_LANE;
-    status = weir_spsc_init(lane, WEIR_SPSC_CONTROL + capacity, capacity, 0);
-    layout = cold->view.base;
-    if (status == WEIR_OK)
+    weir_status status = WEIR_OK;
+    if (makes_lane) {
+        status = check_record(terms, capacity);
+        if (status == WEIR_OK)
+            status = weir_section_extend(cold->section, WEIR_CHANNEL_DATA + capacity);
+        if (status == WEIR_OK)
+            status = view_all(channel, WEIR_CHANNEL_DATA + capacity);
+        if (status == WEIR_OK)
+            status = weir_spsc_init((unsigned char *)cold->view.base + WEIR_CHANNEL_LANE,
+                                    WEIR_SPSC_CONTROL + capacity, capacity, 0);
+        if (status != WEIR_OK)
+            return status;
+        layout = cold->view.base;
+    }
+    if (!has_type)
+        state_type(layout, terms);
+    if (makes_lane)
         /* order LANE rel: the lane before its size. */
         weir_store_rel(&layout->lane_bytes, capacity);
     return status;
+}
+
+/* Only one opener at a time agrees with what is stated and states the rest: the holder of this slot's lock. */
+static weir_status claim_terms(const struct channel_cold *cold)
+{
+    weir_participant before;
+    int64_t deadline = weir_os_now_ns() + TERMS_NS;
+    for (;;) {
+        weir_status status = weir_participant_claim(cold->section, WEIR_CHANNEL_SLOT_TERMS, 1, &before);
+        if (status != WEIR_E_IN_USE)
+            return status;
+        if (weir_os_now_ns() > deadline)
+            return weir_fail(WEIR_E_BUSY, "another process has been opening %s for 2 seconds: is it stopped?",
+                             weir_section_name(cold->section));
+        weir_os_yield();
+    }
 }
 
 /* ---- open, close ---- */
@@ -229,11 +264,31 @@ static weir_status open_section(weir_channel *channel, const char *name, weir_ro
     return weir_view_map(&cold->view, cold->section, 0, 0, WEIR_READ_WRITE);
 }
 
+/* Compares, states what is not stated yet, and attaches to the lane if there is one. */
+static weir_status agree(weir_channel *channel, const struct terms *terms)
+{
+    struct channel_cold *cold = channel_cold(channel);
+    weir_channel_layout *layout = cold->view.base;
+    weir_status status = claim_terms(cold);
+    if (status != WEIR_OK)
+        return status;
+    /* order LANE acq: as in attach_stated. */
+    uint64_t lane_bytes = weir_load_acq(&layout->lane_bytes);
+    status = check_terms(cold, lane_bytes);
+    if (status == WEIR_OK && lane_bytes != 0)
+        status = check_record(terms, lane_bytes);
+    if (status == WEIR_OK)
+        status = settle(channel, terms);
+    if (status == WEIR_OK)
+        status = weir_channel_attach_lane(channel);
+    (void)weir_participant_leave(cold->section, WEIR_CHANNEL_SLOT_TERMS);
+    return status == WEIR_EMPTY ? WEIR_OK : status; /* a consumer that came first: the lane comes with the producer */
+}
+
 /* Takes the role, agrees, attaches, and only then announces itself: who is refused was never there. */
 static weir_status join(weir_channel *channel, const struct terms *terms)
 {
     struct channel_cold *cold = channel_cold(channel);
-    weir_channel_layout *layout = cold->view.base;
     weir_participant before, peer;
     weir_status status = weir_participant_claim(cold->section, cold->slot, 1, &before);
     if (status == WEIR_E_IN_USE)
@@ -242,17 +297,7 @@ static weir_status join(weir_channel *channel, const struct terms *terms)
     if (status != WEIR_OK)
         return status;
     cold->claimed = true;
-    /* order LANE acq: as in weir_channel_attach_lane. */
-    uint64_t lane_bytes = weir_load_acq(&layout->lane_bytes);
-    status = check_terms(cold, lane_bytes);
-    if (status == WEIR_OK && lane_bytes != 0)
-        status = check_record(terms, lane_bytes);
-    if (status == WEIR_OK && cold->role == WEIR_PRODUCER)
-        status = settle(channel, terms);
-    if (status == WEIR_OK)
-        status = weir_channel_attach_lane(channel);
-    if (status == WEIR_EMPTY) /* a consumer that came first: the lane comes with the producer */
-        status = WEIR_OK;
+    status = agree(channel, terms);
     if (status == WEIR_OK)
         status = weir_participant_look(cold->section, cold->peer_slot, &peer);
     if (status != WEIR_OK)
@@ -353,7 +398,10 @@ weir_status weir_channel_info(weir_channel *channel, weir_channel_facts *facts)
         status = read_type(cold, seen.type);
     if (status != WEIR_OK)
         return weir_channel_leave(channel, status);
-    seen.capacity = cold->role == WEIR_PRODUCER ? channel->tx.capacity : channel->rx.capacity;
+    weir_channel_layout *layout = cold->view.base;
+    /* order LANE acq: as in attach_stated. */
+    uint64_t bytes = weir_load_acq(&layout->lane_bytes);
+    seen.capacity = weir_spsc_footprint(bytes) != 0 ? bytes : 0; /* an impossible one is found by who attaches */
     seen.record_max = weir_spsc_record_max(seen.capacity);
     seen.full = cold->full;
     seen.sleeps = cold->sleeps;

@@ -130,6 +130,7 @@ WEIR_API weir_status weir_channel_reserve_slow(weir_channel *channel, uint64_t l
                                                weir_status status);
 WEIR_API weir_status weir_channel_receive_slow(weir_channel *channel, weir_timeout timeout, weir_status status);
 WEIR_API weir_status weir_channel_arrived(weir_channel *channel, weir_status status);
+WEIR_API weir_status weir_channel_unreleased(weir_channel *channel);
 WEIR_API weir_status weir_channel_explain(weir_channel *channel, weir_status status);
 WEIR_API void weir_channel_wake(weir_channel *channel);
 
@@ -301,7 +302,7 @@ static inline weir_status weir_release(weir_channel *channel)
         return WEIR_E_BUSY;
     weir_status status = WEIR_OK;
     if (WEIR_UNLIKELY(channel->rx.capacity == 0)) {
-        status = weir_channel_explain(channel, WEIR_E_STATE);
+        status = weir_channel_unreleased(channel);
     } else {
         weir_spsc_release(&channel->rx);
         weir_channel_released(channel);

@@ -13,7 +13,8 @@
 #define WEIR_CHANNEL_LANE (WEIR_CHANNEL_DATA - WEIR_SPSC_CONTROL)
 #define WEIR_CHANNEL_SLOT_PRODUCER 0u
 #define WEIR_CHANNEL_SLOT_CONSUMER 1u
-#define WEIR_CHANNEL_SLOTS 2u
+#define WEIR_CHANNEL_SLOT_TERMS 2u /* only ever locked: by whoever agrees on the words below */
+#define WEIR_CHANNEL_SLOTS 3u
 
 typedef struct weir_channel_layout {
     /* written once, before the section is visible */
@@ -21,7 +22,7 @@ typedef struct weir_channel_layout {
     uint32_t kind;
     uint32_t full_fence; /* 0: a sleeper's membarrier stands for both sides' fences */
     uint32_t reserved;
-    /* written once, by the creator or by the holder of the producer's slot */
+    /* written once, by the creator or by the holder of the terms' slot */
     weir_atomic_u64 lane_bytes; /* the lane's capacity; 0: there is no lane yet */
     weir_atomic_u64 type_len;   /* 0: no type is stated yet */
     uint8_t type[WEIR_TYPE_MAX + 1];

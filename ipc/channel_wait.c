@@ -268,12 +268,17 @@ weir_status weir_channel_reserve_slow(weir_channel *channel, uint64_t len, void 
     return status == WEIR_OK ? weir_spsc_reserve(&channel->tx, len, slot) : status;
 }
 
+/* Is that status only a consumer's that came before the lane? */
+static bool awaits_lane(weir_channel *channel, weir_status status)
+{
+    return status == WEIR_E_STATE && channel->alive == CHANNEL_ALIVE && channel->rx.fault == WEIR_OK &&
+           channel_cold(channel)->role == WEIR_CONSUMER;
+}
+
 /* WEIR_OK: a message is there, look again. */
 weir_status weir_channel_receive_slow(weir_channel *channel, weir_timeout timeout, weir_status status)
 {
-    bool no_lane = status == WEIR_E_STATE && channel->alive == CHANNEL_ALIVE &&
-                   channel_cold(channel)->role == WEIR_CONSUMER;
-    if (status != WEIR_EMPTY && !no_lane)
+    if (status != WEIR_EMPTY && !awaits_lane(channel, status))
         return weir_channel_explain(channel, status);
     if (timeout != WEIR_NOWAIT)
         pace_from(channel);
@@ -281,6 +286,12 @@ weir_status weir_channel_receive_slow(weir_channel *channel, weir_timeout timeou
     if (status == WEIR_OK)
         pace_to(channel);
     return status;
+}
+
+/* A release without a lane. */
+weir_status weir_channel_unreleased(weir_channel *channel)
+{
+    return awaits_lane(channel, WEIR_E_STATE) ? WEIR_OK : weir_channel_explain(channel, WEIR_E_STATE);
 }
 
 /* The retry after "a message is there".  No producer takes a message back. */
