@@ -539,8 +539,10 @@ weir_status weir_os_acquire(weir_os_section *os, const weir_name *name, const we
     weir_detail_save(&detail);
     *os = (weir_os_section){ .fd = -1, .name = *name, .read_only = request->access == WEIR_READ_ONLY };
     os->dir = strdup(shm_dir());
-    if (os->dir == NULL)
+    if (os->dir == NULL) {
+        errno = saved;
         return weir_fail(WEIR_E_NO_MEMORY, "no memory for a section's handle");
+    }
     (void)pthread_once(&fork_once, watch_fork);
     if (fork_once_error != 0) {
         status = weir_fail(WEIR_E_NO_MEMORY, "no memory for a fork handler");

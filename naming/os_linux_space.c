@@ -46,7 +46,9 @@ static uint64_t number_after(const char *text, const char *key)
     return 0;
 }
 
-/* One of a cgroup's files as a number; false where there is none or it says "max". */
+#define NO_LIMIT (UINT64_C(1) << 62) /* cgroup v1 says "none" as a number near 2^63 */
+
+/* One of a cgroup's files as a number; false where there is none, or it says "max". */
 static bool cgroup_number(const char *folder, const char *file, uint64_t *value)
 {
     char path[4096 + 64], text[64];
@@ -55,7 +57,7 @@ static bool cgroup_number(const char *folder, const char *file, uint64_t *value)
         text[0] > '9')
         return false;
     *value = strtoull(text, NULL, 10);
-    return true;
+    return *value < NO_LIMIT;
 }
 
 struct cgroup_files {

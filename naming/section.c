@@ -3,6 +3,7 @@
 #include <weir/naming/section.h>
 #include <weir/naming/section_layout.h>
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -134,9 +135,12 @@ static weir_status acquire(weir_section **out, const char *text, uint64_t size, 
     weir_status status = weir_name_parse(&name, text);
     if (status != WEIR_OK)
         return status;
+    int saved = errno;
     weir_section *section = calloc(1, sizeof *section);
-    if (section == NULL)
+    if (section == NULL) {
+        errno = saved;
         return weir_fail(WEIR_E_NO_MEMORY, "no memory for a section's handle");
+    }
 
     struct creation creation = { .name = &name, .options = options, .size = size };
     request->access = options->access;
@@ -267,6 +271,8 @@ weir_status weir_view_map(weir_view *out, weir_section *section, uint64_t offset
 {
     if (section->os.forked)
         return forked(section);
+    if (access != WEIR_READ_WRITE && access != WEIR_READ_ONLY)
+        return weir_fail(WEIR_E_INVALID, "access %d is neither read-write nor read-only", (int)access);
     if (access == WEIR_READ_WRITE && section->os.read_only)
         return weir_fail(WEIR_E_PERMISSION, "a writable view of %s, which was opened read-only",
                          section->os.name.text);
