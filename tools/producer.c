@@ -162,6 +162,17 @@ static void send_input(struct producer *p, int fd)
     free(buffer);
 }
 
+/* An empty file has nothing that a consumer could release: stays until one has come, or it would wait for ever. */
+static void await_consumer(struct producer *p)
+{
+    weir_channel_facts facts;
+    while (!pair_stop && weir_channel_info(p->channel, &facts) == WEIR_OK &&
+           facts.consumer.generation == p->consumers_before)
+        (void)nanosleep(&(struct timespec){ .tv_nsec = (long)(LOOK_SECONDS * 1e9) }, NULL);
+    if (pair_stop)
+        p->end = "signal";
+}
+
 /* A short file that was sent before the consumer came must not be lost: stays until all is released. */
 static void drain(struct producer *p)
 {
@@ -170,6 +181,8 @@ static void drain(struct producer *p)
     p->end = NULL;
     while ((status = weir_channel_drain(p->channel, PAIR_TICK)) != WEIR_OK && again(p, status))
         ;
+    if (p->end == NULL && p->records == 0 && p->options->count != 0)
+        await_consumer(p);
     if (p->end == NULL)
         p->end = end;
 }

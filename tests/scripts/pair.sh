@@ -125,6 +125,7 @@ run 0 0 "--output $work/out" "--input $work/short --message-size 1" producer
 cmp -s "$work/short" "$work/out" || bad "a short file sent first was lost"
 : >"$work/empty"
 run 0 0 "--output $work/out" "--input $work/empty" consumer
+run 0 0 "--output $work/out" "--input $work/empty" producer
 is "an empty file's records" "$(field records "$work/c")" 0
 cat "$work/in" | "$P" pipe --input - >"$work/p" &
 "$C" pipe --output - 2>"$work/c" | cmp -s - "$work/in" || bad "a pipe came out different"
@@ -140,23 +141,31 @@ is "a counting consumer's end" "$(field end "$work/c")" count
 run 0 0 "--count 5" "--rate 200" consumer
 is "a left slow producer's end" "$(field end "$work/p")" closed
 
-# until PATTERN FILE: a condition, not a sleep.
+# Conditions, not sleeps: a channel of that name is there; records have come out at that file.
 until_there() {
     i=0
     until ls "$WEIR_SHM_DIR"/*/"$1" >/dev/null 2>&1; do
         i=$((i + 1))
-        [ $i -lt 1000 ] || { bad "no channel $1 came"; break; }
+        [ $i -lt 2000 ] || { bad "no channel $1 came"; break; }
+        sleep 0.01
+    done
+}
+until_data() {
+    i=0
+    until [ -s "$1" ]; do
+        i=$((i + 1))
+        [ $i -lt 2000 ] || { bad "no record came out at $1"; break; }
         sleep 0.01
     done
 }
 
 # Deaths: the survivor says so and ends 3; the name is free again.
-"$C" dead >"$work/c" 2>&1 &
+: >"$work/data"
+"$C" dead --output "$work/data" >"$work/c" 2>&1 &
 consumer=$!
 "$P" dead --rate 1000 >/dev/null 2>&1 &
 producer=$!
-until_there dead
-sleep 0.2
+until_data "$work/data"
 kill -9 $producer
 wait $producer 2>/dev/null
 wait $consumer
@@ -164,12 +173,12 @@ is "a survivor's status" $? 3
 consumer=
 is "a survivor's end" "$(field end "$work/c")" died
 [ "$(field records "$work/c")" -gt 0 ] || bad "nothing was received before the death"
-"$C" dead >/dev/null 2>&1 &
+: >"$work/data"
+"$C" dead --output "$work/data" >/dev/null 2>&1 &
 consumer=$!
 "$P" dead --rate 1000 >"$work/p" 2>&1 &
 producer=$!
-until_there dead
-sleep 0.2
+until_data "$work/data"
 kill -9 $consumer
 wait $consumer 2>/dev/null
 consumer=
@@ -179,16 +188,15 @@ is "a surviving producer's end" "$(field end "$work/p")" died
 run 0 0 "" "--count 10" consumer
 
 # A second of a kind is refused and disturbs nobody.
-"$C" busy >"$work/c" 2>&1 &
+: >"$work/data"
+"$C" busy --output "$work/data" >"$work/c" 2>&1 &
 consumer=$!
 "$P" busy --rate 1000 >"$work/p" 2>&1 &
 producer=$!
-until_there busy
-i=0
-until timeout 5 "$P" busy >/dev/null 2>"$work/err"; [ $? -eq 1 ] && grep -q 'live producer' "$work/err"; do
-    i=$((i + 1))
-    [ $i -lt 20 ] || { bad "a second producer was not refused: $(cat "$work/err")"; break; }
-done
+until_data "$work/data"
+timeout 5 "$P" busy >/dev/null 2>"$work/err"
+is "a second producer's status" $? 1
+grep -q 'live producer' "$work/err" || bad "a second producer was told: $(cat "$work/err")"
 timeout 5 "$C" busy >/dev/null 2>"$work/err"
 is "a second consumer's status" $? 1
 grep -q 'live consumer' "$work/err" || bad "a second consumer was told: $(cat "$work/err")"
