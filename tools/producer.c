@@ -98,38 +98,45 @@ static void keep_rate(struct producer *p)
     }
 }
 
+/* Sends one record, waiting as long as it takes; false when the run is over. */
+static bool send_record(struct producer *p, const void *record, uint64_t len)
+{
+    keep_rate(p);
+    while (p->end == NULL) {
+        weir_status status = weir_send_more(p->channel, record, len, PAIR_TICK);
+        if (status == WEIR_OK) {
+            put(p, len);
+            return p->end == NULL;
+        }
+        if (!again(p, status))
+            return false;
+    }
+    return false;
+}
+
 static void send_generated(struct producer *p)
 {
     struct pair_record record = { p->options->id, p->session, 0, p->options->message_size };
-    while (p->end == NULL) {
-        keep_rate(p);
-        void *slot;
-        weir_status status;
-        do
-            status = p->end == NULL ? weir_reserve(p->channel, record.size, &slot, PAIR_TICK) : WEIR_FULL;
-        while (status != WEIR_OK && p->end == NULL && again(p, status));
-        if (status != WEIR_OK)
-            break;
-        pair_record_fill(slot, &record);
-        (void)weir_commit_more(p->channel, record.size);
-        record.sequence++;
-        put(p, record.size);
+    void *bytes = malloc(record.size + 8);
+    if (bytes == NULL) {
+        p->end = "error";
+        p->exit_status = pair_die(p->options, "no memory for a record");
+        return;
     }
+    do {
+        pair_record_fill(bytes, &record);
+        record.sequence++;
+    } while (send_record(p, bytes, record.size));
+    free(bytes);
 }
 
 static void send_bytes(struct producer *p, const unsigned char *bytes, uint64_t len)
 {
-    for (uint64_t at = 0; at < len && p->end == NULL;) {
+    for (uint64_t at = 0; at < len;) {
         uint64_t piece = len - at < p->options->message_size ? len - at : p->options->message_size;
-        keep_rate(p);
-        weir_status status = WEIR_FULL;
-        while (p->end == NULL && (status = weir_send_more(p->channel, bytes + at, piece, PAIR_TICK)) != WEIR_OK)
-            if (!again(p, status))
-                return;
-        if (status != WEIR_OK)
+        if (!send_record(p, bytes + at, piece))
             return;
         at += piece;
-        put(p, piece);
     }
 }
 
