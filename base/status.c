@@ -92,6 +92,9 @@ weir_status weir_fail(weir_status status, const char *format, ...)
     va_start(args, format);
     (void)vsnprintf(detail.text, sizeof detail.text, format, args); /* cut when longer: it is for reading */
     va_end(args);
+    for (char *c = detail.text; *c != 0; c++) /* one line, whatever was in a name */
+        if ((unsigned char)*c < ' ' || *c == 0x7f)
+            *c = '?';
     errno = saved;
     return status;
 }

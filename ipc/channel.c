@@ -5,7 +5,8 @@
 
 #include <string.h>
 
-#define TERMS_NS INT64_C(2000000000) /* how long an opener waits for another that is stopped while it agrees */
+#define TERMS_NS INT64_C(2000000000) /* how long an opener waits for another that is stopped while it agrees, */
+#define TERMS_NAP_NS INT64_C(50000)  /* and how often it looks */
 
 /* ---- what the two sides must agree on ---- */
 
@@ -16,6 +17,7 @@ struct terms {
     uint32_t record_bytes;
     const char *type;
     size_t type_len; /* 0: not stated */
+    bool capacity_stated;
     bool full_fence;
     bool make_lane;
 };
@@ -34,6 +36,7 @@ static weir_status check_options(const weir_channel_options *options, weir_role 
     uint64_t wish = options->capacity < WEIR_CAPACITY_MIN ? WEIR_CAPACITY_MIN : options->capacity;
     terms->kind = WEIR_SPSC;
     terms->capacity = options->capacity != 0 ? weir_spsc_capacity(wish) : 0;
+    terms->capacity_stated = options->capacity != 0;
     terms->record_bytes = options->record_bytes;
     terms->type = options->type != NULL ? options->type : "";
     terms->type_len = strnlen(terms->type, WEIR_TYPE_MAX + 1);
@@ -62,6 +65,7 @@ static weir_status init_layout(void *content, uint64_t size, void *arg)
         return WEIR_OK;
     unsigned char *lane = (unsigned char *)content + WEIR_CHANNEL_LANE;
     weir_status status = weir_spsc_init(lane, size - WEIR_CHANNEL_LANE, terms->capacity, 0);
+    weir_store32_rlx(&layout->capacity_stated, terms->capacity_stated);
     if (status == WEIR_OK)
         weir_store_rlx(&layout->lane_bytes, terms->capacity); /* relaxed: nobody sees it yet */
     return status;
@@ -110,7 +114,10 @@ static weir_status check_terms(struct channel_cold *cold, uint64_t lane_bytes)
     if (status != WEIR_OK)
         return status;
     const char *name = weir_section_name(cold->section);
-    if (lane_bytes != 0 && cold->capacity != 0 && lane_bytes != cold->capacity)
+    const weir_channel_layout *layout = cold->view.base;
+    /* relaxed: stored before lane_bytes, which was acquired */
+    bool stated = weir_load32_rlx(&layout->capacity_stated) != 0;
+    if (lane_bytes != 0 && stated && cold->capacity != 0 && lane_bytes != cold->capacity)
         return weir_fail(WEIR_E_MISMATCH, "%s has a capacity of %llu bytes, asked for were %llu", name,
                          (unsigned long long)lane_bytes, (unsigned long long)cold->capacity);
     if (type[0] != 0 && cold->type[0] != 0 && strcmp(type, cold->type) != 0)
@@ -188,7 +195,7 @@ static weir_status check_record(const struct terms *terms, uint64_t capacity)
                      (unsigned long long)weir_spsc_capacity(2 * ((uint64_t)terms->record_bytes + 16)));
 }
 
-/* Makes the lane, unless it is there: the producer's part of agreeing.  The type is stated before the lane, because who finds the
+/* Makes the lane, unless it is there or still waits for a producer to say how large.  The type is stated before the lane, because who finds the
  * lane has found all terms; and after what can fail, because who is refused states nothing. */
 static weir_status settle(weir_channel *channel, const struct terms *terms)
 {
@@ -196,7 +203,7 @@ static weir_status settle(weir_channel *channel, const struct terms *terms)
     weir_channel_layout *layout = cold->view.base;
     bool has_lane = weir_load_rlx(&layout->lane_bytes) != 0; /* relaxed: only the terms' holder stores it */
     bool has_type = weir_load_rlx(&layout->type_len) != 0;   /* relaxed: as above */
-    bool makes_lane = cold->role == WEIR_PRODUCER && !has_lane;
+    bool makes_lane = !has_lane && (cold->role == WEIR_PRODUCER || terms->capacity_stated);
     uint64_t capacity = terms->capacity != 0 ? terms->capacity : WEIR_CAPACITY_DEFAULT;
     weir_status status = WEIR_OK;
     if (makes_lane) {
@@ -214,9 +221,11 @@ static weir_status settle(weir_channel *channel, const struct terms *terms)
     }
     if (!has_type)
         state_type(layout, terms);
-    if (makes_lane)
+    if (makes_lane) {
+        weir_store32_rlx(&layout->capacity_stated, terms->capacity_stated); /* relaxed: seen by LANE */
         /* order LANE rel: the lane before its size. */
         weir_store_rel(&layout->lane_bytes, capacity);
+    }
     return status;
 }
 
@@ -230,9 +239,10 @@ static weir_status claim_terms(const struct channel_cold *cold)
         if (status != WEIR_E_IN_USE)
             return status;
         if (weir_os_now_ns() > deadline)
-            return weir_fail(WEIR_E_BUSY, "another process has been opening %s for 2 seconds: is it stopped?",
+            return weir_fail(WEIR_E_BUSY,
+                             "another process has been opening %s for 2 seconds: it is stopped, or allocates much",
                              weir_section_name(cold->section));
-        weir_os_yield();
+        weir_os_nap(TERMS_NAP_NS);
     }
 }
 
@@ -344,6 +354,8 @@ weir_status weir_channel_open(weir_channel **out, const char *name, weir_role ro
     memcpy(cold->type, terms.type, terms.type_len);
     cold->slot = role == WEIR_PRODUCER ? WEIR_CHANNEL_SLOT_PRODUCER : WEIR_CHANNEL_SLOT_CONSUMER;
     cold->peer_slot = role == WEIR_PRODUCER ? WEIR_CHANNEL_SLOT_CONSUMER : WEIR_CHANNEL_SLOT_PRODUCER;
+    struct weir_detail detail;
+    weir_detail_save(&detail);
 
     status = open_section(channel, name, role, options->mode, &terms);
     if (status == WEIR_OK)
@@ -358,6 +370,7 @@ weir_status weir_channel_open(weir_channel **out, const char *name, weir_role ro
         leave(channel);
         return status;
     }
+    weir_detail_restore(&detail); /* what was tried again is no fault */
     channel->alive = CHANNEL_ALIVE;
     weir_channel_wake(channel); /* a sleeping peer sees at once who came */
     *out = channel;
@@ -375,10 +388,12 @@ weir_status weir_channel_close(weir_channel *channel)
         weir_os_handle_free(channel);
         return WEIR_OK;
     }
-    if (channel->busy != 0)
+    if (!weir_channel_enter(channel)) /* and never left: a handler that comes now must find it busy */
         return weir_fail(WEIR_E_BUSY, "the channel is closed inside another call on it");
-    if (channel->tx.capacity != 0)
+    if (channel->tx.capacity != 0) {
         weir_spsc_flush(&channel->tx);
+        weir_channel_published(channel);
+    }
     leave(channel);
     return WEIR_OK;
 }

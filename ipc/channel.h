@@ -6,13 +6,15 @@
  *   weir_channel_close    leaves; the last to leave takes the section away
  *
  * Callers:  a handle is one thread's at a time.  The two ends are two handles, in one process or two.  send, receive and
- *           their kin are async-signal-safe; inside another call on the same handle they return WEIR_E_BUSY.
- * Progress: a call with WEIR_NOWAIT, or one that need not wait, is wait-free and makes no system call, except that a send
- *           wakes a peer that sleeps.  A stopped peer delays the other end by no more than the lane's room: then FULL,
+ *           their kin are async-signal-safe once the handle has a lane (a producer's has; a consumer's has one after its
+ *           first message); inside another call on the same handle they return WEIR_E_BUSY.  After close there is no handle.
+ * Progress: a call that need not wait is wait-free and makes no system call, except that it wakes a peer that sleeps.  One
+ *           with WEIR_NOWAIT that finds nothing asks the kernel about the peer, at most every 10 ms.  A stopped peer delays the other end by no more than the lane's room: then FULL,
  *           EMPTY or TIMEOUT.
  * Waiting:  spins for a short while, then sleeps (weir_wait).  A signal does not end a wait: give a timeout.
- * The end:  WEIR_CLOSED and WEIR_DIED come after the last committed record was received, and once for each peer that
- *           leaves: a later call waits for the next one.  A killed peer is noticed within 50 ms.  A process that is killed
+ * The end:  WEIR_CLOSED and WEIR_DIED come after the last committed record was received, and at most once for each peer that
+ *           leaves: a later call waits for the next one, and one that has come already hides the end of the last
+ *           (weir_channel_info counts them).  A killed peer is noticed within 50 ms.  A process that is killed
  *           loses at most the message it had not committed; what a killed consumer had not released is received again
  *           by its successor.
  * Fork:     in a child every call on a handle of the parent returns WEIR_E_FORKED, but close, which frees the child's copy.
@@ -53,7 +55,8 @@ typedef int64_t weir_timeout;
 #define WEIR_TYPE_MAX 63
 
 /* What an opener states; 0 or NULL states nothing.  Values that both sides state must agree.  The first to state a type
- * fixes it.  The lane's capacity is fixed by the first to state one, or else by the producer (WEIR_CAPACITY_DEFAULT). */
+ * fixes it.  The lane's capacity is fixed by the first to state one, or else by the producer (WEIR_CAPACITY_DEFAULT; who
+ * states another one later gets that all the same: weir_channel_info tells). */
 typedef struct weir_channel_options {
     weir_kind kind;    /* 0: WEIR_SPSC */
     uint64_t capacity; /* bytes of the lane, rounded up to a power of two of at least WEIR_CAPACITY_MIN */
@@ -80,7 +83,8 @@ typedef struct weir_channel_facts {
  * nothing.
  *
  * Returns:  WEIR_OK; WEIR_E_IN_USE (a live process has the role); WEIR_E_MISMATCH (both values are in
- *           weir_error_detail); WEIR_E_TOO_LARGE (record_bytes is over the lane's limit); WEIR_E_INVALID (options); WEIR_E_UNSUPPORTED (the kind; or the kernel lacks membarrier, which
+ *           weir_error_detail); WEIR_E_TOO_LARGE (record_bytes is over the lane's limit); WEIR_E_INVALID (options); WEIR_E_BUSY (another opener holds the channel
+ *           for 2 seconds: it is stopped, or allocates many GiB); WEIR_E_UNSUPPORTED (the kind; or the kernel lacks membarrier, which
  *           this channel's maker chose); otherwise as weir_section_open_or_create.
  * If killed: nothing is there, or the channel, as after a death of its last user; a role that was not yet announced was
  *           never taken. */
@@ -93,7 +97,7 @@ WEIR_API weir_status weir_channel_open(weir_channel **out, const char *name, wei
  * If killed: the peer sees a death, or the leaving. */
 WEIR_API weir_status weir_channel_close(weir_channel *channel);
 
-/* weir_channel_info tells what the channel is and who is there.  Two system calls at most.
+/* weir_channel_info tells what the channel is and who is there.  Two system calls, more only while a peer comes and goes.
  *
  * Returns:  WEIR_OK; WEIR_E_FORKED; WEIR_E_BUSY; WEIR_E_OS. */
 WEIR_API weir_status weir_channel_info(weir_channel *channel, weir_channel_facts *facts);

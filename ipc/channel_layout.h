@@ -21,7 +21,8 @@ typedef struct weir_channel_layout {
     uint32_t version;
     uint32_t kind;
     uint32_t full_fence; /* 0: a sleeper's membarrier stands for both sides' fences */
-    uint32_t reserved;
+    /* written once, before lane_bytes */
+    weir_atomic_u32 capacity_stated; /* 0: lane_bytes is the default, which nobody asked for */
     /* written once, by the creator or by the holder of the terms' slot */
     weir_atomic_u64 lane_bytes; /* the lane's capacity; 0: there is no lane yet */
     weir_atomic_u64 type_len;   /* 0: no type is stated yet */

@@ -20,6 +20,7 @@ void weir_os_fence_others(void);
 
 int64_t weir_os_now_ns(void); /* monotonic */
 void weir_os_yield(void);
+void weir_os_nap(int64_t ns);
 
 /* weir_os_handle_alloc gives two zeroed parts of at most WEIR_OS_HANDLE_PART bytes: the first is cleared in a forked
  * child, the second, WEIR_OS_HANDLE_PART behind it, is not.  NULL without memory. */

@@ -53,6 +53,13 @@ void weir_os_yield(void)
     (void)sched_yield();
 }
 
+void weir_os_nap(int64_t ns)
+{
+    int saved = errno;
+    (void)nanosleep(&(struct timespec){ .tv_nsec = (long)ns }, NULL);
+    errno = saved;
+}
+
 void *weir_os_handle_alloc(void)
 {
     int saved = errno;

@@ -13,7 +13,8 @@
 typedef struct weir_os_section {
     struct weir_os_section *next, *previous;
     weir_name name;
-    char *dir;      /* the shm directory it was found in: the environment may change later */
+    char *dir;      /* the shm directory it was found in, absolute: environment and working directory may change */
+    uint32_t uid;   /* whose Local names are meant: the process may change it */
     int fd;         /* an open file description of its own, which holds its locks */
     bool read_only; /* an observer: it holds no lifetime lock */
     bool forked;    /* a child's copy: the fd is closed */

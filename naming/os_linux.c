@@ -20,7 +20,7 @@
 
 #define GLOBAL_PREFIX "weir-g."
 #define LOCAL_PREFIX "weir-u."
-#define FILE_NAME_MAX (sizeof GLOBAL_PREFIX + WEIR_NAME_MAX)
+#define PATH_BYTES 4608 /* a path, a user's directory and a name */
 #define LIFE_BYTE 0
 #define SLOT_BYTE(slot) ((off_t)(slot) + 1)
 #define ATTEMPT_NS INT64_C(2000000000) /* how long a name may be held locked before an opener gives up */
@@ -32,6 +32,11 @@
 static int call_openat(int dir, const char *path, int flags, mode_t mode)
 {
     return openat(dir, path, flags, mode);
+}
+
+static int call_dup_above(int fd, int least)
+{
+    return fcntl(fd, F_DUPFD_CLOEXEC, least);
 }
 
 static int call_lock(int fd, int command, struct flock *range)
@@ -47,6 +52,7 @@ static int call_getrlimit(int resource, struct rlimit *out)
 weir_linux_calls weir_linux = {
     .openat = call_openat,
     .close = close,
+    .dup_above = call_dup_above,
     .fstat = fstat,
     .fstatat = fstatat,
     .fchmod = fchmod,
@@ -55,6 +61,7 @@ weir_linux_calls weir_linux = {
     .linkat = linkat,
     .unlinkat = unlinkat,
     .lock = call_lock,
+    .ftruncate = ftruncate,
     .fallocate = fallocate,
     .pread = pread,
     .mmap = mmap,
@@ -95,6 +102,18 @@ static int lock_byte(int fd, int command, short type, off_t byte, short *found)
     if (found != NULL)
         *found = range.l_type;
     return result;
+}
+
+/* Moves a descriptor off 0, 1 and 2: in a program that has closed those, the next message would go into the section. */
+static int off_standard(int fd)
+{
+    if (fd < 0 || fd > 2)
+        return fd;
+    int moved = weir_linux.dup_above(fd, 3);
+    int error = errno;
+    (void)weir_linux.close(fd);
+    errno = error;
+    return moved;
 }
 
 /* ---- fork ---- */
@@ -160,8 +179,8 @@ struct place {
     int base;                     /* the shm directory */
     int dir;                      /* where the file is; base itself for a Global name */
     const char *path;             /* the shm directory's, for texts */
-    char local[32];               /* the user's directory in it, "" for a Global name */
-    char file[FILE_NAME_MAX + 1]; /* the file's name in dir */
+    char local[PATH_BYTES];       /* the user's directory in it, "" for a Global name */
+    char file[PATH_BYTES];        /* the file's name in dir */
 };
 
 static void place_close(struct place *place)
@@ -250,10 +269,23 @@ static bool is_named(const struct place *place, int fd)
            mine.st_dev == named.st_dev && mine.st_ino == named.st_ino;
 }
 
+/* The same place by its paths: leaving must not depend on a free descriptor. */
+static void place_by_path(struct place *place, const weir_os_section *os)
+{
+    const char *word = os->name.text + os->name.word_off;
+    *place = (struct place){ .base = AT_FDCWD, .dir = AT_FDCWD, .path = os->dir };
+    if (os->name.scope == WEIR_GLOBAL) {
+        (void)snprintf(place->file, sizeof place->file, "%.4096s/" GLOBAL_PREFIX "%s", os->dir, word);
+    } else {
+        (void)snprintf(place->local, sizeof place->local, "%.4096s/" LOCAL_PREFIX "%u", os->dir, os->uid);
+        (void)snprintf(place->file, sizeof place->file, "%.4096s/" LOCAL_PREFIX "%u/%s", os->dir, os->uid, word);
+    }
+}
+
 /* Removes the user's directory, unless it holds something. */
 static void remove_local(const struct place *place)
 {
-    if (place->dir != place->base)
+    if (place->local[0] != 0)
         (void)weir_linux.unlinkat(place->base, place->local, AT_REMOVEDIR);
 }
 
@@ -287,6 +319,7 @@ static weir_status open_file(const struct place *place, const weir_os_request *r
     int access = request->access == WEIR_READ_ONLY ? O_RDONLY : O_RDWR;
     /* O_NONBLOCK: a FIFO in the name's place must not hang an observer. */
     *fd = weir_linux.openat(place->dir, place->file, access | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0);
+    *fd = off_standard(*fd);
     if (*fd < 0 && errno == ENOENT)
         return WEIR_E_NOT_FOUND;
     if (*fd < 0 && (errno == ELOOP || errno == EISDIR || errno == ENXIO || errno == ENODEV))
@@ -393,7 +426,7 @@ static weir_status link_file(const struct place *place, int fd)
 /* OK: fd is the new section, whole, with this process's lifetime lock on it.  AGAIN: somebody else was first. */
 static weir_status make(const struct place *place, const weir_os_request *request, int *fd)
 {
-    *fd = weir_linux.openat(place->dir, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    *fd = off_standard(weir_linux.openat(place->dir, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
     if (*fd < 0 && errno == ENOENT) /* the user's directory was removed */
         return AGAIN;
     if (*fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL))
@@ -419,7 +452,7 @@ static void let_go(const struct place *place, int fd)
 {
     /* Unlocking first, not upgrading: of two that upgrade at once neither succeeds, and the name stays. */
     (void)lock_byte(fd, F_OFD_SETLK, F_UNLCK, LIFE_BYTE, NULL);
-    if (place->dir >= 0 && lock_byte(fd, F_OFD_SETLK, F_WRLCK, LIFE_BYTE, NULL) == 0 && is_named(place, fd))
+    if (lock_byte(fd, F_OFD_SETLK, F_WRLCK, LIFE_BYTE, NULL) == 0 && is_named(place, fd))
         (void)remove_name(place);
     (void)lock_byte(fd, F_OFD_SETLK, F_UNLCK, LIFE_BYTE, NULL); /* a mapping would keep it held behind the close */
     (void)weir_linux.close(fd);
@@ -538,10 +571,13 @@ weir_status weir_os_acquire(weir_os_section *os, const weir_name *name, const we
     struct weir_detail detail;
     weir_detail_save(&detail);
     *os = (weir_os_section){ .fd = -1, .name = *name, .read_only = request->access == WEIR_READ_ONLY };
-    os->dir = strdup(shm_dir());
+    os->uid = geteuid();
+    os->dir = *shm_dir() == '/' ? strdup(shm_dir()) : realpath(shm_dir(), NULL);
     if (os->dir == NULL) {
+        status = errno == ENOMEM ? weir_fail(WEIR_E_NO_MEMORY, "no memory for a section's handle")
+                                 : os_fail("cannot open the shared-memory directory WEIR_SHM_DIR", shm_dir());
         errno = saved;
-        return weir_fail(WEIR_E_NO_MEMORY, "no memory for a section's handle");
+        return status;
     }
     (void)pthread_once(&fork_once, watch_fork);
     if (fork_once_error != 0) {
@@ -594,11 +630,8 @@ void weir_os_release(weir_os_section *os)
         (void)weir_linux.close(os->fd);
     } else {
         struct place place;
-        if (place_open(&place, os->dir, os->name.scope, false) != WEIR_OK)
-            place_close(&place); /* nothing to remove from: the lock goes all the same */
-        place_name(&place, &os->name);
+        place_by_path(&place, os);
         let_go(&place, os->fd);
-        place_close(&place);
     }
     (void)pthread_mutex_unlock(&list_lock);
     free(os->dir);
@@ -608,7 +641,14 @@ void weir_os_release(weir_os_section *os)
 
 weir_status weir_os_grow(weir_os_section *os, uint64_t from, uint64_t to)
 {
-    return weir_linux_allocate(os->fd, from, to, os->dir);
+    int saved = errno;
+    /* What lies behind the old size was promised to nobody: an extender that was killed may have left it. */
+    (void)weir_linux.ftruncate(os->fd, (off_t)from);
+    weir_status status = weir_linux_allocate(os->fd, from, to, os->dir);
+    if (status != WEIR_OK)
+        (void)weir_linux.ftruncate(os->fd, (off_t)from);
+    errno = saved;
+    return status;
 }
 
 weir_status weir_os_bytes(weir_os_section *os, uint64_t *bytes)

@@ -15,6 +15,7 @@
 typedef struct weir_linux_calls {
     int (*openat)(int dir, const char *path, int flags, mode_t mode);
     int (*close)(int fd);
+    int (*dup_above)(int fd, int least); /* fcntl F_DUPFD_CLOEXEC */
     int (*fstat)(int fd, struct stat *out);
     int (*fstatat)(int dir, const char *path, struct stat *out, int flags);
     int (*fchmod)(int fd, mode_t mode);
@@ -23,6 +24,7 @@ typedef struct weir_linux_calls {
     int (*linkat)(int from_dir, const char *from, int to_dir, const char *to, int flags);
     int (*unlinkat)(int dir, const char *path, int flags);
     int (*lock)(int fd, int command, struct flock *range);
+    int (*ftruncate)(int fd, off_t size);
     int (*fallocate)(int fd, int mode, off_t offset, off_t len);
     ssize_t (*pread)(int fd, void *buffer, size_t size, off_t offset);
     void *(*mmap)(void *at, size_t size, int protection, int flags, int fd, off_t offset);

@@ -315,7 +315,10 @@ static weir_participant participant(uint32_t slot, uint64_t word)
         .slot = slot,
         .generation = (uint32_t)(word >> 32),
         .deaths = (uint32_t)word >> 16,
-        .presence = state == WEIR_SLOT_PRESENT ? WEIR_ALIVE : state == WEIR_SLOT_LEFT ? WEIR_LEFT : WEIR_ABSENT,
+        .presence = state == WEIR_SLOT_PRESENT ? WEIR_ALIVE
+                    : state == WEIR_SLOT_LEFT  ? WEIR_LEFT
+                    : state == WEIR_SLOT_DEAD  ? WEIR_DEAD
+                                               : WEIR_ABSENT,
     };
 }
 
@@ -380,6 +383,9 @@ weir_status weir_participant_claim(weir_section *section, uint32_t first, uint32
         if (before->presence == WEIR_ALIVE) { /* its lock is ours: it ended without leaving */
             before->presence = WEIR_DEAD;
             before->deaths = (before->deaths + 1) & 0xffff;
+            /* order SLOT rel: as join's; only the holder of the lock writes the word. */
+            weir_store_rel(&section->header->slot[slot],
+                           word_make(WEIR_SLOT_DEAD, before->deaths, before->generation));
         }
         return WEIR_OK;
     }

@@ -92,7 +92,7 @@ WEIR_API const char *weir_section_name(const weir_section *section);
  * Callers:  one extender of a section at a time, among all processes: holding a slot is a way to see to that.
  * Returns:  WEIR_OK (also when it is that long already); WEIR_E_INVALID; WEIR_E_NO_SPACE; WEIR_E_PERMISSION (read-only);
  *           WEIR_E_FORKED; WEIR_E_OS.
- * If killed: the old size stands; memory behind it may stay allocated until the section goes. */
+ * If killed: the old size stands; memory behind it may stay allocated until the next extend, or until the section goes. */
 WEIR_API weir_status weir_section_extend(weir_section *section, uint64_t size_bytes);
 
 /* ---- views ---- */
@@ -138,12 +138,13 @@ typedef struct weir_participant {
 } weir_participant;
 
 /* weir_participant_claim locks the first slot of [first, first + count) that no living participant has, and says nothing
- * of it yet: the slot's word still tells of its last holder, so that whoever then cannot go on has not come and gone.
+ * of it yet: the slot's word still tells of its last holder (that it is dead, if it is), so that whoever then cannot go on
+ * has not come and gone.
  *
  * Returns:  WEIR_OK (*before: the slot as it was found, WEIR_DEAD where there is somebody's work to recover);
  *           WEIR_E_IN_USE (all are held, by others or by this handle); WEIR_E_INVALID (no such slots);
  *           WEIR_E_PERMISSION (read-only); WEIR_E_FORKED; WEIR_E_OS.
- * If killed: the slot is as it was. */
+ * If killed: the slot is as it was; a death that nobody had seen yet may have been written down. */
 WEIR_API weir_status weir_participant_claim(weir_section *section, uint32_t first, uint32_t count,
                                             weir_participant *before);
 

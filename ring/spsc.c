@@ -52,8 +52,8 @@ weir_status weir_spsc_init(void *mem, uint64_t size_bytes, uint64_t capacity_byt
     weir_spsc_layout *ring = mem;
     unsigned char *data = (unsigned char *)mem + WEIR_SPSC_CONTROL;
     weir_store_rlx(&ring->magic, 0);
-    /* order SPSC-INIT rel: an older ring's magic is gone before its control block changes. */
-    weir_store_rel(&ring->version, WEIR_SPSC_VERSION);
+    weir_fence_compiler(); /* whoever is killed from here on leaves no ring, not an older one half changed */
+    weir_store_rlx(&ring->version, WEIR_SPSC_VERSION);
     weir_store_rlx(&ring->capacity, capacity_bytes);
     weir_store_rlx(&ring->head, start_pos);
     weir_store_rlx(weir_word_at(data, start_pos & (capacity_bytes - 1)), 0);
@@ -112,7 +112,7 @@ static uint64_t decode(uint64_t header, uint64_t idx, uint64_t capacity, uint32_
 
 weir_status weir_spsc_producer_attach(weir_spsc_producer *p, void *mem, uint64_t size_bytes)
 {
-    uint64_t capacity, head_pos;
+    uint64_t capacity = 0, head_pos = 0;
     *p = (weir_spsc_producer){ .fault = WEIR_OK };
     weir_status status = validate(mem, size_bytes, &capacity, &head_pos);
     if (status != WEIR_OK)
@@ -147,7 +147,7 @@ weir_status weir_spsc_producer_attach(weir_spsc_producer *p, void *mem, uint64_t
 
 weir_status weir_spsc_consumer_attach(weir_spsc_consumer *c, void *mem, uint64_t size_bytes)
 {
-    uint64_t capacity, head_pos;
+    uint64_t capacity = 0, head_pos = 0;
     *c = (weir_spsc_consumer){ .fault = WEIR_OK };
     weir_status status = validate(mem, size_bytes, &capacity, &head_pos);
     if (status != WEIR_OK)

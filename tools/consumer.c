@@ -4,10 +4,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <limits.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -24,7 +25,8 @@ struct consumer {
     weir_channel *channel;
     uint32_t joined_before, died_before; /* producers that do not count: they had gone when we came */
     bool type_known, generated;
-    int output; /* -1: none */
+    int output;       /* -1: none */
+    bool output_made; /* by this run: it goes again if the run is refused */
     struct stream *streams, *stream;
     size_t stream_count;
     uint64_t records, bytes, corrupt;
@@ -97,18 +99,38 @@ static void take(struct consumer *c, const void *msg, uint32_t len)
 
 /* ---- handing on, giving back ---- */
 
-static void write_pieces(struct consumer *c)
+/* Told to stop while the output takes nothing: what is not written stays unreleased, and uncounted. */
+static bool give_up(struct consumer *c, const struct iovec *piece, int left)
+{
+    struct pollfd wait = { .fd = c->output, .events = POLLOUT };
+    if (!pair_stop || poll(&wait, 1, 0) > 0)
+        return false;
+    c->end = "signal";
+    c->records -= (uint64_t)left;
+    for (; left > 0; left--)
+        c->bytes -= piece++->iov_len;
+    return true;
+}
+
+/* False: not all of it was written, and nothing of it may be released. */
+static bool write_pieces(struct consumer *c)
 {
     struct iovec *piece = c->pieces;
     int left = c->unreleased;
     while (left > 0) {
+        if (give_up(c, piece, left))
+            return false;
         ssize_t wrote = writev(c->output, piece, left);
         if (wrote < 0 && errno == EINTR)
             continue;
+        if (wrote < 0 && errno == EAGAIN) {
+            (void)poll(&(struct pollfd){ .fd = c->output, .events = POLLOUT }, 1, -1);
+            continue;
+        }
         if (wrote < 0) {
             c->end = "error";
             c->exit_status = pair_die(c->options, "cannot write --output %s: %s", c->options->output, strerror(errno));
-            return;
+            return false;
         }
         size_t done = (size_t)wrote;
         for (; left > 0 && done >= piece->iov_len; left--)
@@ -118,6 +140,7 @@ static void write_pieces(struct consumer *c)
             piece->iov_len -= done;
         }
     }
+    return true;
 }
 
 /* Written before it is released: what a killed consumer had not written is received again by the next one. */
@@ -125,11 +148,10 @@ static void release(struct consumer *c)
 {
     if (c->unreleased == 0)
         return;
-    if (c->output >= 0)
-        write_pieces(c);
-    if (c->exit_status != PAIR_ERROR)
+    if (c->output < 0 || write_pieces(c))
         (void)weir_release(c->channel);
     c->unreleased = 0;
+    pair_progress(c->records, c->bytes, c->start);
 }
 
 /* ---- the run ---- */
@@ -164,16 +186,19 @@ static void run(struct consumer *c)
             take(c, msg, len);
             if (c->unreleased >= batch)
                 release(c);
-            if (c->records % 4096 == 0 || pair_stop) {
-                pair_progress(c->records, c->bytes, c->start);
-                if (pair_stop)
-                    c->end = "signal";
-            }
+            if (pair_stop)
+                c->end = "signal";
         } else if (status == WEIR_CLOSED || status == WEIR_DIED) {
             release(c);
-            c->last = pair_now();
             if (c->end == NULL)
                 count_producers(c);
+            /* Believed first, looked at once more, and then the end: another producer may have come and gone since. */
+            if (c->end != NULL && c->exit_status != PAIR_ERROR &&
+                weir_peek(c->channel, &msg, &len, WEIR_NOWAIT) == WEIR_OK) {
+                c->end = NULL;
+                c->exit_status = PAIR_WELL;
+                take(c, msg, len);
+            }
         } else if (status == WEIR_TIMEOUT) {
             pair_progress(c->records, c->bytes, c->start);
             if (pair_stop)
@@ -206,6 +231,8 @@ static int summary(const struct consumer *c)
                   " repeats=%" PRIu64 " lost=0 redelivered=0 end=%s\n",
                   c->records, c->bytes, seconds, seconds > 0 ? (double)c->bytes * 1e-6 / seconds : 0.0, c->corrupt,
                   gaps, repeats, c->end);
+    if (fflush(to) != 0)
+        return pair_die(c->options, "cannot write the summary: %s", strerror(errno));
     return c->corrupt != 0 || gaps != 0 || repeats != 0 ? PAIR_WRONG : c->exit_status;
 }
 
@@ -219,23 +246,48 @@ static void count_before(struct consumer *c)
     c->died_before = facts.producer.deaths - (facts.producer.presence == WEIR_DEAD);
 }
 
+/* An output is opened before the channel is joined and emptied after, so that a consumer that is refused has lost
+ * nobody's file. */
+static bool open_output(struct consumer *c)
+{
+    const char *path = c->options->output;
+    if (strcmp(path, "-") == 0) {
+        c->output = STDOUT_FILENO;
+        return true;
+    }
+    c->output = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    c->output_made = c->output >= 0;
+    if (c->output < 0)
+        c->output = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+    return c->output >= 0;
+}
+
+static void empty_output(struct consumer *c)
+{
+    struct stat st;
+    if (c->output >= 0 && c->output != STDOUT_FILENO && fstat(c->output, &st) == 0 && S_ISREG(st.st_mode) &&
+        ftruncate(c->output, 0) != 0) {
+        c->end = "error";
+        c->exit_status = pair_die(c->options, "cannot empty --output %s: %s", c->options->output, strerror(errno));
+    }
+}
+
 int main(int argc, char **argv)
 {
     static struct consumer c = { .output = -1 };
     struct pair_options options = { .program = "weir-consumer" };
     c.options = &options;
     pair_options_parse(&options, argc, argv);
-    if (options.output != NULL) {
-        c.output = strcmp(options.output, "-") == 0
-                       ? STDOUT_FILENO
-                       : open(options.output, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-        if (c.output < 0)
-            return pair_die(&options, "cannot open --output %s: %s", options.output, strerror(errno));
-    }
+    if (options.output != NULL && !open_output(&c))
+        return pair_die(&options, "cannot open --output %s: %s", options.output, strerror(errno));
     pair_catch_signals();
     weir_status status = pair_open(&options, &c.channel);
-    if (status != WEIR_OK)
+    if (status != WEIR_OK) {
+        if (c.output_made)
+            (void)unlink(options.output);
         return pair_die_status(&options, "cannot open", status);
+    }
+    empty_output(&c);
     count_before(&c);
     if (options.count == 0)
         c.end = "count";

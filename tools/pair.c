@@ -13,12 +13,15 @@
 
 int pair_die(const struct pair_options *options, const char *format, ...)
 {
+    char line[2048];
     va_list args;
     va_start(args, format);
-    (void)fprintf(stderr, "%s: ", options->program);
-    (void)vfprintf(stderr, format, args);
-    (void)fputc('\n', stderr);
+    (void)vsnprintf(line, sizeof line, format, args);
     va_end(args);
+    for (char *c = line; *c != 0; c++) /* one line, whatever was in a name */
+        if ((unsigned char)*c < ' ' || *c == 0x7f)
+            *c = '?';
+    (void)fprintf(stderr, "%s: %s\n", options->program, line);
     return PAIR_ERROR;
 }
 
@@ -197,10 +200,12 @@ weir_status pair_open(struct pair_options *o, weir_channel **channel)
 {
     weir_status status = weir_channel_open(channel, o->name, o->producer ? WEIR_PRODUCER : WEIR_CONSUMER, &o->channel);
     weir_channel_facts facts;
-    if (status == WEIR_OK && o->channel.capacity != 0 && weir_channel_info(*channel, &facts) == WEIR_OK &&
-        facts.capacity != o->channel.capacity)
-        (void)fprintf(stderr, "%s: capacity %" PRIu64 " rounded up to %" PRIu64 "\n", o->program,
-                      o->channel.capacity, facts.capacity);
+    uint64_t asked = o->channel.capacity;
+    if (status != WEIR_OK || asked == 0 || weir_channel_info(*channel, &facts) != WEIR_OK || facts.capacity == asked)
+        return status;
+    bool rounded = facts.capacity == weir_spsc_capacity(asked < WEIR_CAPACITY_MIN ? WEIR_CAPACITY_MIN : asked);
+    (void)fprintf(stderr, "%s: capacity %" PRIu64 " %s %" PRIu64 "\n", o->program, asked,
+                  rounded ? "rounded up to" : "was asked for where nobody had stated one: it is", facts.capacity);
     return status;
 }
 
@@ -219,8 +224,9 @@ void pair_catch_signals(void)
     struct sigaction action = { .sa_handler = stop };
     (void)sigaction(SIGINT, &action, NULL);
     (void)sigaction(SIGTERM, &action, NULL);
-    action.sa_handler = SIG_IGN;
+    action.sa_handler = SIG_IGN; /* a write then says EPIPE, or EFBIG */
     (void)sigaction(SIGPIPE, &action, NULL);
+    (void)sigaction(SIGXFSZ, &action, NULL);
 }
 
 double pair_now(void)

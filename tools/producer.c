@@ -57,11 +57,10 @@ static void put(struct producer *p, uint64_t len)
     if (++p->unpublished >= PAIR_BATCH || p->options->rate != 0) {
         (void)weir_flush(p->channel);
         p->unpublished = 0;
+        pair_progress(p->records, p->bytes, p->start);
         if (pair_stop)
             p->end = "signal";
     }
-    if (p->records % 65536 == 0)
-        pair_progress(p->records, p->bytes, p->start);
     if (p->records == p->options->count)
         p->end = "count";
 }
@@ -149,7 +148,7 @@ static void send_input(struct producer *p, int fd)
     }
     while (p->end == NULL) {
         struct pollfd wait = { .fd = fd, .events = POLLIN };
-        if (poll(&wait, 1, 0) == 0) { /* a pipe with nothing in it: what was read must not wait for more */
+        if (poll(&wait, 1, 0) <= 0) { /* a pipe with nothing in it: what was read must not wait for more */
             (void)weir_flush(p->channel);
             p->unpublished = 0;
             (void)poll(&wait, 1, (int)(LOOK_SECONDS * 1000));
@@ -235,5 +234,7 @@ int main(int argc, char **argv)
         return PAIR_ERROR;
     (void)printf("records=%" PRIu64 " bytes=%" PRIu64 " seconds=%.6f mb_per_s=%.1f full=%" PRIu64 " end=%s\n",
                  p.records, p.bytes, seconds, seconds > 0 ? (double)p.bytes * 1e-6 / seconds : 0.0, facts.full, p.end);
+    if (fflush(stdout) != 0)
+        return pair_die(&options, "cannot write the summary: %s", strerror(errno));
     return p.exit_status;
 }

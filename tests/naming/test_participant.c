@@ -223,6 +223,7 @@ Test(participant, a_dead_slot_that_was_claimed_and_given_back_is_as_dead_as_befo
         check_look(section, 0, WEIR_DEAD, 1, 1);
         (void)claim(section, 0, 1, &before);
         cr_assert(before.presence == WEIR_DEAD && before.generation == 1 && before.deaths == 1);
+        check_look(other, 0, WEIR_DEAD, 1, 1); /* the claimer's lock does not hide the death */
         CHECK_OK(weir_participant_leave(section, 0));
         check_look(other, 0, WEIR_DEAD, 1, 1);
     }

@@ -18,12 +18,12 @@
 
 enum call {
     OPENAT, TMPFILE, CLOSE, FSTAT, FSTATAT, FCHMOD, FCHMODAT, MKDIRAT, LINKAT, UNLINKAT, LOCK, UNLOCK, LOOK,
-    FALLOCATE, PREAD, MMAP, MUNMAP, MADVISE, FSTATVFS, GETRLIMIT, CALLS
+    FALLOCATE, FTRUNCATE, PREAD, MMAP, MUNMAP, MADVISE, FSTATVFS, GETRLIMIT, CALLS
 };
 
 static const char *const call_names[CALLS] = {
     "openat", "openat of a new file", "close", "fstat", "fstatat", "fchmod", "fchmodat", "mkdirat", "linkat",
-    "unlinkat", "lock", "unlock", "look at a lock", "fallocate", "pread", "mmap", "munmap", "madvise", "fstatvfs",
+    "unlinkat", "lock", "unlock", "look at a lock", "fallocate", "ftruncate", "pread", "mmap", "munmap", "madvise", "fstatvfs",
     "getrlimit",
 };
 
@@ -136,6 +136,10 @@ static int my_fallocate(int fd, int mode, off_t offset, off_t len)
 {
     CALL(FALLOCATE, int, -1, real.fallocate(fd, mode, offset, len));
 }
+static int my_ftruncate(int fd, off_t size)
+{
+    CALL(FTRUNCATE, int, -1, real.ftruncate(fd, size));
+}
 static ssize_t my_pread(int fd, void *buffer, size_t size, off_t offset)
 {
     CALL(PREAD, ssize_t, -1, real.pread(fd, buffer, size, offset));
@@ -175,7 +179,9 @@ static const char *prepare(void)
         .linkat = my_linkat,
         .unlinkat = my_unlinkat,
         .lock = my_lock,
+        .dup_above = real.dup_above, /* only in a program that has closed 0, 1 or 2 */
         .fallocate = my_fallocate,
+        .ftruncate = my_ftruncate,
         .pread = my_pread,
         .mmap = my_mmap,
         .munmap = my_munmap,
@@ -364,6 +370,7 @@ static const struct fault faults[] = {
     { LOOK, EINVAL, true }, { LOOK, ENOLCK, true },
     { FALLOCATE, ENOSPC, true }, { FALLOCATE, ENOMEM, true }, { FALLOCATE, EINTR, false },
     { FALLOCATE, EOPNOTSUPP, true }, { FALLOCATE, EIO, true }, { FALLOCATE, EFBIG, true },
+    { FTRUNCATE, EIO, true },
     { PREAD, EIO, true }, { PREAD, EINTR, true },
     { MMAP, ENOMEM, true }, { MMAP, EAGAIN, true }, { MMAP, ENODEV, true },
     { MUNMAP, ENOMEM, true },
@@ -456,7 +463,7 @@ Test(section_faults, opening_fails_and_nothing_leaks_or_is_left) { walk_faults(O
 Test(section_faults, closing_and_looking_at_files_fails_and_nothing_leaks_or_is_left) { walk_faults(CLOSE, FSTATAT); }
 Test(section_faults, naming_and_removing_fails_and_nothing_leaks_or_is_left) { walk_faults(FCHMOD, UNLINKAT); }
 Test(section_faults, locking_fails_and_nothing_leaks_or_is_left) { walk_faults(LOCK, LOOK); }
-Test(section_faults, allocating_fails_and_nothing_leaks_or_is_left) { walk_faults(FALLOCATE, FALLOCATE); }
+Test(section_faults, allocating_fails_and_nothing_leaks_or_is_left) { walk_faults(FALLOCATE, FTRUNCATE); }
 Test(section_faults, reading_and_mapping_fails_and_nothing_leaks_or_is_left) { walk_faults(PREAD, MADVISE); }
 Test(section_faults, limits_that_cannot_be_read_are_taken_for_none) { walk_faults(FSTATVFS, GETRLIMIT); }
 

@@ -2,7 +2,8 @@
 set -u
 work=$(mktemp -d /dev/shm/weir-test.XXXXXX)
 consumer=
-trap '[ -z "$consumer" ] || kill -9 "$consumer" 2>/dev/null; rm -rf "$work"' EXIT
+trap 'for pid in $(jobs -p); do kill -9 "$pid" 2>/dev/null; done; rm -rf "$work"' EXIT
+trap 'exit 1' INT TERM
 mkdir "$work/shm"
 WEIR_SHM_DIR=$work/shm
 export WEIR_SHM_DIR
@@ -203,6 +204,13 @@ grep -q 'live consumer' "$work/err" || bad "a second consumer was told: $(cat "$
 timeout 5 "$P" busy --capacity 1M >/dev/null 2>"$work/err"
 is "a second producer with another capacity" $? 1
 
+# A refused consumer has lost nobody's file and left none.
+timeout 5 "$C" busy --output "$work/data" >/dev/null 2>&1
+is "a refused consumer's status" $? 1
+timeout 5 "$C" busy --output "$work/new" >/dev/null 2>&1
+[ ! -e "$work/new" ] || bad "a refused consumer left a file"
+[ -s "$work/data" ] || bad "a refused consumer emptied a file"
+
 # SIGTERM and SIGINT end either cleanly.
 kill -TERM $producer
 wait $producer
@@ -231,6 +239,54 @@ kill -TERM $consumer
 wait $consumer
 is "the refused one's peer" $? 0
 consumer=
+
+# Only stated values mismatch, whoever comes first.
+"$P" unstated --count 10 >/dev/null 2>&1 &
+producer=$!
+until_there unstated
+timeout 10 "$C" unstated --capacity 1M >"$work/c" 2>"$work/err"
+is "a consumer whose capacity nobody contradicts" $? 0
+grep -q '262144' "$work/err" || bad "the real capacity was not reported: $(cat "$work/err")"
+wait $producer
+
+# A consumer whose output nobody reads ends when it is told to.
+mkfifo "$work/fifo"
+sleep 100 <"$work/fifo" &
+reader=$!
+"$C" stuck --output "$work/fifo" >"$work/c" 2>&1 &
+consumer=$!
+"$P" stuck --message-size 1K >"$work/p" 2>&1 &
+producer=$!
+i=0 # the lane is full when the producer has gone to sleep on it
+until grep -q S "/proc/$producer/stat" 2>/dev/null && [ $i -gt 50 ]; do
+    i=$((i + 1))
+    sleep 0.01
+done
+kill -TERM $consumer
+wait $consumer
+is "a stuck consumer's status" $? 0
+is "a stuck consumer's end" "$(field end "$work/c")" signal
+consumer=
+wait $producer
+is "a stuck consumer's producer" $? 0
+kill $reader
+
+# Standard descriptors that are closed do not become the section's; a summary that is lost is an error.
+"$C" closed --capacity 5000 --count 3 <&- >&- 2>&- &
+consumer=$!
+until_there closed
+timeout 10 "$P" closed --count 3 >/dev/null 2>"$work/err" || bad "after closed descriptors: $(cat "$work/err")"
+wait $consumer
+consumer=
+"$C" full >/dev/full 2>/dev/null &
+consumer=$!
+timeout 10 "$P" full --count 3 >/dev/null
+wait $consumer
+is "a consumer's whose summary is lost" $? 1
+consumer=
+
+# A relative directory is one that the process may leave.
+(cd "$work" && WEIR_SHM_DIR=shm timeout 10 "$C" relative --count 0 >/dev/null) || bad "a relative WEIR_SHM_DIR"
 
 # Two producers, one after the other, to one consumer.
 "$C" two --producers 2 >"$work/c" 2>&1 &
