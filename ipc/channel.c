@@ -350,6 +350,7 @@ weir_status weir_channel_open(weir_channel **out, const char *name, weir_role ro
     struct channel_cold *cold = channel_cold(channel);
     cold->role = role;
     cold->wait = options->wait;
+    cold->pauses = 1;
     cold->capacity = terms.capacity;
     memcpy(cold->type, terms.type, terms.type_len);
     cold->slot = role == WEIR_PRODUCER ? WEIR_CHANNEL_SLOT_PRODUCER : WEIR_CHANNEL_SLOT_CONSUMER;

@@ -1,0 +1,148 @@
+/* A waiting call in single steps: behind each of its instructions, up to where it sleeps, the other end does what the
+ * call waits for, and leaves.  The end never comes before the last message, and no sleep misses its wake. */
+#include "ipc/channel_help.h"
+
+#include <inttypes.h>
+#include <sys/ptrace.h>
+
+#define NAME "interleave"
+#define LATE_NS INT64_C(25000000) /* a sleep's bound is 40 ms */
+
+enum scene { SCENE_POLL, SCENE_SLEEP, SCENE_ROOM, SCENES };
+
+struct page {
+    weir_atomic_u64 round;   /* how many the child has begun, */
+    weir_atomic_u64 done;    /* and how many of their first calls have returned */
+    weir_atomic_u64 told_ns; /* when the other end did its part */
+    weir_atomic_u64 late;
+};
+
+static struct page *page;
+
+static void returned(void)
+{
+    int64_t now = help_now_ns(), told = (int64_t)weir_load_acq(&page->told_ns);
+    if (told != 0 && now - told > LATE_NS)
+        weir_store_rlx(&page->late, weir_load_rlx(&page->late) + 1);
+    weir_store_rel(&page->done, weir_load_rlx(&page->done) + 1);
+}
+
+/* The stepped one.  Every round begins stopped. */
+static void child_main(enum scene scene)
+{
+    weir_channel *channel;
+    weir_channel_options options = { .capacity = 4096, .wait = WEIR_WAIT_SLEEP };
+    weir_role role = scene == SCENE_ROOM ? WEIR_PRODUCER : WEIR_CONSUMER;
+    weir_timeout timeout = scene == SCENE_POLL ? WEIR_NOWAIT : HELP_DEADLINE;
+    uint64_t got;
+    uint32_t len;
+    weir_status status;
+    struct third third;
+    CHECK_OK(weir_channel_open(&channel, NAME, role, &options));
+    third_open(&third, NAME);
+    for (uint64_t round = 1;; round++) {
+        if (scene == SCENE_ROOM)
+            (void)send_until_full(channel, 0, &status);
+        weir_store_rel(&page->round, round);
+        (void)raise(SIGSTOP);
+        if (scene == SCENE_ROOM) {
+            status = send_id(channel, round, timeout);
+            returned();
+            CHECK_OK(status);
+            CHECK(weir_load32_rlx(&third.layout->consumer.armed) == 0); /* who waited wakes, too */
+            continue;
+        }
+        status = weir_receive(channel, &got, 8, &len, timeout);
+        returned();
+        while (status == WEIR_EMPTY)
+            status = weir_receive(channel, &got, 8, &len, WEIR_NOWAIT);
+        CHECK_OK(status); /* not CLOSED: the message was sent before */
+        CHECK(got == round && len == 8);
+        CHECK_STATUS(receive_nothing(channel, HELP_DEADLINE), WEIR_CLOSED);
+    }
+}
+
+static void wait_for_stop(pid_t child, int signal)
+{
+    int state;
+    CHECK(waitpid(child, &state, 0) == child);
+    CHECK(WIFSTOPPED(state) && WSTOPSIG(state) == signal);
+}
+
+/* One round: the news come behind that many steps.  False where the call has returned, or slept, before. */
+static bool try_round(enum scene scene, pid_t child, weir_channel **other, struct third *keeper, uint64_t round,
+                      uint64_t steps)
+{
+    wait_for_stop(child, SIGSTOP);
+    CHECK(weir_load_acq(&page->round) == round);
+    weir_store_rel(&page->told_ns, 0);
+    if (scene != SCENE_ROOM)
+        *other = open_as(NAME, WEIR_PRODUCER, 0);
+    bool in_time = true;
+    for (; steps > 0 && in_time; steps--) {
+        int64_t begin = help_now_ns();
+        CHECK(ptrace(PTRACE_SINGLESTEP, child, NULL, NULL) == 0);
+        wait_for_stop(child, SIGTRAP);
+        in_time = weir_load_acq(&page->done) < round && help_now_ns() - begin < LATE_NS;
+    }
+    weir_store_rel(&page->told_ns, (uint64_t)help_now_ns());
+    if (scene != SCENE_ROOM) {
+        CHECK_OK(send_id(*other, round, WEIR_NOWAIT));
+        CHECK_OK(weir_channel_close(*other));
+    } else {
+        uint64_t got;
+        uint32_t len;
+        while (weir_receive(*other, &got, 8, &len, WEIR_NOWAIT) == WEIR_OK)
+            continue;
+        weir_store32_rlx(&keeper->layout->consumer.armed, 1); /* as if it had gone to sleep then */
+    }
+    CHECK(ptrace(PTRACE_CONT, child, NULL, NULL) == 0);
+    return in_time;
+}
+
+static void play(enum scene scene, uint64_t stride)
+{
+    page = share_pages(sizeof *page);
+    weir_channel *other = open_as(NAME, WEIR_CONSUMER, 4096);
+    struct third keeper;
+    third_open(&keeper, NAME);
+    if (scene != SCENE_ROOM)
+        CHECK_OK(weir_channel_close(other));
+    pid_t child = child_fork();
+    if (child == 0) {
+        if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) != 0)
+            _exit(SUPPORT_SKIP);
+        (void)raise(SIGSTOP);
+        child_main(scene);
+    }
+    int state;
+    CHECK(waitpid(child, &state, 0) == child);
+    if (WIFEXITED(state) && WEXITSTATUS(state) == SUPPORT_SKIP)
+        support_skip("ptrace(2) is forbidden here");
+    CHECK(WIFSTOPPED(state));
+    CHECK(ptrace(PTRACE_CONT, child, NULL, NULL) == 0);
+    uint64_t round = 1, steps = 0;
+    while (try_round(scene, child, &other, &keeper, round, steps)) {
+        round++;
+        steps += stride;
+    }
+    wait_for_stop(child, SIGSTOP); /* it comes through the last round, too */
+    child_kill(child);
+    uint64_t late = weir_load_acq(&page->late);
+    (void)printf("scene %d: rounds=%" PRIu64 " late=%" PRIu64 "\n", (int)scene, round, late);
+    CHECK(round > 100 / stride);
+    CHECK(late <= 2 + round / 50); /* the machine may be busy */
+    if (scene == SCENE_ROOM)
+        CHECK_OK(weir_channel_close(other));
+    third_close(&keeper);
+}
+
+int main(void)
+{
+    const char *dir = support_shm_dir();
+    uint64_t stride = support_count(100) < 100 ? 37 : 3; /* all of them would take the square of their number */
+    for (int scene = 0; scene < SCENES; scene++)
+        play((enum scene)scene, stride);
+    CHECK(support_entries(dir, true) == 0);
+    return 0;
+}
