@@ -259,6 +259,46 @@ weir_status weir_channel_send_slow(weir_channel *channel, const void *msg, uint6
     return status;
 }
 
+/* What is left of a timeout that began at start. */
+static weir_timeout remaining(weir_timeout timeout, int64_t start)
+{
+    if (timeout <= 0)
+        return timeout;
+    int64_t left = timeout - (weir_os_now_ns() - start);
+    return left > 0 ? left : WEIR_NOWAIT;
+}
+
+weir_status weir_send_array(weir_channel *channel, const void *msgs, uint64_t len, uint32_t count, uint32_t *sent,
+                            weir_timeout timeout)
+{
+    *sent = 0;
+    if (!weir_channel_enter(channel))
+        return WEIR_E_BUSY;
+    const unsigned char *from = msgs;
+    int64_t start = 0;
+    uint32_t done = 0;
+    weir_status status;
+    for (;;) {
+        uint32_t pushed = 0;
+        status = weir_spsc_push_array(&channel->tx, from + (uint64_t)done * len, len, count - done, &pushed);
+        done += pushed;
+        if (pushed != 0)
+            weir_channel_published(channel);
+        if (status != WEIR_FULL)
+            break;
+        if (start == 0)
+            start = weir_os_now_ns();
+        weir_timeout left = remaining(timeout, start);
+        status = wait_for_room(channel, len, left);
+        if (status == WEIR_FULL && timeout != WEIR_NOWAIT)
+            status = WEIR_TIMEOUT;
+        if (status != WEIR_OK)
+            break;
+    }
+    *sent = done;
+    return weir_channel_leave(channel, weir_channel_explain(channel, status));
+}
+
 weir_status weir_channel_reserve_slow(weir_channel *channel, uint64_t len, void **slot, weir_timeout timeout,
                                       weir_status status)
 {

@@ -201,6 +201,52 @@ weir_status weir_spsc_producer_refuse(const weir_spsc_producer *p, uint64_t len)
                      (unsigned long long)len, p->record_max, (unsigned long long)p->capacity);
 }
 
+weir_status weir_spsc_push_array(weir_spsc_producer *p, const void *msgs, uint64_t len, uint32_t count,
+                                 uint32_t *pushed)
+{
+    *pushed = 0;
+    if (len > p->record_max || p->capacity == 0)
+        return weir_spsc_producer_refuse(p, len);
+    /* In locals, because what is stored to memory between two records costs as much as a record. */
+    unsigned char *data = p->data;
+    const unsigned char *from = msgs;
+    uint64_t capacity = p->capacity, mask = capacity - 1, size = weir_spsc_size(len);
+    uint64_t pos = p->pos, limit_pos = p->limit_pos;
+    weir_status status = WEIR_OK;
+    uint32_t done = 0;
+    for (; done < count; done++, from += len) {
+        uint64_t room = capacity - (pos & mask);
+        uint64_t start_pos = pos + (size > room ? room : 0);
+        uint64_t end_pos = start_pos + size + WEIR_SPSC_HEADER;
+        if (WEIR_UNLIKELY((int64_t)(limit_pos - end_pos) < 0)) {
+            status = weir_spsc_producer_refresh(p, end_pos);
+            if (status != WEIR_OK)
+                break;
+            limit_pos = p->limit_pos;
+        }
+        uint64_t header = WEIR_SPSC_DATA | len;
+        if (WEIR_UNLIKELY(start_pos != pos)) {
+            weir_store_rlx(weir_word_at(data, start_pos & mask), header); /* relaxed: behind the padding's header */
+            header = WEIR_SPSC_PAD | (start_pos - pos - WEIR_SPSC_HEADER);
+        }
+        if (p->batch_header == 0) { /* the first: its word stays 0 until the flush */
+            p->batch_pos = pos;
+            p->batch_header = header;
+        } else {
+            weir_store_rlx(weir_word_at(data, pos & mask), header); /* relaxed: reached through the first alone */
+        }
+        weir_spsc_copy(data + (start_pos & mask) + WEIR_SPSC_HEADER, from, len);
+        pos = start_pos + size;
+    }
+    if (status < 0 || done == 0)
+        return status;
+    p->pos = pos;
+    p->reserved = 0;
+    weir_spsc_flush(p);
+    *pushed = done;
+    return status;
+}
+
 weir_status weir_spsc_drained(weir_spsc_producer *p)
 {
     weir_status status = read_head(p);

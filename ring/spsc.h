@@ -7,7 +7,7 @@
  * starts 8-byte aligned.  Each end has a private handle, which only it touches:
  *
  *   weir_spsc_init             once, by whoever made the memory, before either end attaches
- *   weir_spsc_producer_attach  then push, push_more, reserve + commit, flush
+ *   weir_spsc_producer_attach  then push, push_more, push_array, reserve + commit, flush
  *   weir_spsc_consumer_attach  then pop, pop_more, peek, release
  *
  * There is no detach: a handle holds nothing.  An end whose owner is gone, in order or killed, is taken over by
@@ -255,6 +255,17 @@ static inline weir_status weir_spsc_push_more(weir_spsc_producer *p, const void 
 {
     return weir_spsc_put(p, msg, len, true);
 }
+
+/* weir_spsc_push_array copies count records of len bytes each, which lie one behind the other in msgs, into the ring and
+ * publishes them, and the open batch with them, all at once.  Of records of one size it is the fastest way: between them
+ * nothing is stored but the ring's own bytes, upwards.
+ *
+ * Progress: wait-free.  Ordering: as weir_spsc_push.
+ * Returns:  WEIR_OK (all); WEIR_FULL (*pushed of them are in and published, perhaps 0); WEIR_E_TOO_LARGE, WEIR_E_CORRUPT,
+ *           WEIR_E_STATE as weir_spsc_push (*pushed = 0).
+ * If killed: before the first record's header is stored none of them existed; after it, all that fit do. */
+WEIR_API weir_status weir_spsc_push_array(weir_spsc_producer *p, const void *msgs, uint64_t len, uint32_t count,
+                                          uint32_t *pushed);
 
 /* weir_spsc_reserve gives the address, 8-byte aligned, of room for one record of up to len bytes.  The caller writes
  * there and then commits; a push, or another reserve, gives the room up.  Nothing is visible before the commit.

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #define INPUT_BUFFER (UINT64_C(1) << 20)
+#define BATCH_BYTES 16384u /* of generated records that are sent at once */
 #define LOOK_SECONDS 0.02 /* how often a producer that has nothing to do looks whether its consumer lives */
 
 struct producer {
@@ -20,7 +21,6 @@ struct producer {
     uint32_t consumers_before; /* generation of a consumer that was gone when we came */
     uint32_t session;
     uint64_t records, bytes;
-    unsigned unpublished;
     bool alone; /* the consumer has gone */
     double start, looked;
     const char *end; /* why it stopped; NULL: not yet */
@@ -47,22 +47,6 @@ static bool again(struct producer *p, weir_status status)
         p->exit_status = pair_die_status(p->options, "cannot send to", status);
     }
     return false;
-}
-
-/* Something was put into the lane: publishes a batch when it is full, or at once when records come slowly. */
-static void put(struct producer *p, uint64_t len)
-{
-    p->records++;
-    p->bytes += len;
-    if (++p->unpublished >= PAIR_BATCH || p->options->rate != 0) {
-        (void)weir_flush(p->channel);
-        p->unpublished = 0;
-        pair_progress(p->records, p->bytes, p->start);
-        if (pair_stop)
-            p->end = "signal";
-    }
-    if (p->records == p->options->count)
-        p->end = "count";
 }
 
 /* A producer that is not held up by a full lane would not hear that its consumer has gone. */
@@ -97,46 +81,73 @@ static void keep_rate(struct producer *p)
     }
 }
 
-/* Sends one record, waiting as long as it takes; false when the run is over. */
-static bool send_record(struct producer *p, const void *record, uint64_t len)
+/* Sends count records of len bytes each, waiting as long as it takes; false when the run is over. */
+static bool send_records(struct producer *p, const unsigned char *records, uint64_t len, uint32_t count)
 {
-    keep_rate(p);
-    while (p->end == NULL) {
-        weir_status status = weir_send_more(p->channel, record, len, PAIR_TICK);
-        if (status == WEIR_OK) {
-            put(p, len);
-            return p->end == NULL;
-        }
-        if (!again(p, status))
+    while (count > 0) {
+        uint32_t sent;
+        keep_rate(p);
+        if (p->end != NULL)
+            return false;
+        weir_status status = weir_send_array(p->channel, records, len, count, &sent, PAIR_TICK);
+        records += sent * len;
+        count -= sent;
+        p->records += sent;
+        p->bytes += sent * len;
+        pair_progress(p->records, p->bytes, p->start);
+        if (p->records == p->options->count)
+            p->end = "count";
+        else if (status != WEIR_OK)
+            (void)again(p, status);
+        else if (pair_stop)
+            p->end = "signal";
+        if (p->end != NULL)
             return false;
     }
-    return false;
+    return true;
+}
+
+/* How many records of len bytes to send at once: one where they come at a rate, and no more than are asked for. */
+static uint32_t batch_of(const struct producer *p, uint64_t len)
+{
+    uint64_t batch = p->options->rate != 0 || len > BATCH_BYTES ? 1 : BATCH_BYTES / len;
+    uint64_t left = p->options->count - p->records;
+    batch = batch < PAIR_BATCH ? batch : PAIR_BATCH;
+    return (uint32_t)(batch < left ? batch : left);
 }
 
 static void send_generated(struct producer *p)
 {
     struct pair_record record = { p->options->id, p->session, 0, p->options->message_size };
-    void *bytes = malloc(record.size + 8);
-    if (bytes == NULL) {
+    unsigned char *records = malloc(record.size * batch_of(p, record.size) + 8);
+    uint32_t batch;
+    if (records == NULL) {
         p->end = "error";
         p->exit_status = pair_die(p->options, "no memory for a record");
         return;
     }
     do {
-        pair_record_fill(bytes, &record);
-        record.sequence++;
-    } while (send_record(p, bytes, record.size));
-    free(bytes);
+        batch = record.size % 8 == 0 ? batch_of(p, record.size) : 1; /* a record is written in aligned words */
+        for (uint32_t i = 0; i < batch; i++, record.sequence++)
+            pair_record_fill(records + i * record.size, &record);
+    } while (send_records(p, records, record.size, batch));
+    free(records);
 }
 
 static void send_bytes(struct producer *p, const unsigned char *bytes, uint64_t len)
 {
-    for (uint64_t at = 0; at < len;) {
-        uint64_t piece = len - at < p->options->message_size ? len - at : p->options->message_size;
-        if (!send_record(p, bytes + at, piece))
+    uint64_t size = p->options->message_size;
+    while (len >= size) {
+        uint32_t batch = batch_of(p, size);
+        if (batch > len / size)
+            batch = (uint32_t)(len / size);
+        if (!send_records(p, bytes, size, batch))
             return;
-        at += piece;
+        bytes += batch * size;
+        len -= batch * size;
     }
+    if (len > 0)
+        (void)send_records(p, bytes, len, 1);
 }
 
 static void send_input(struct producer *p, int fd)
@@ -148,10 +159,7 @@ static void send_input(struct producer *p, int fd)
     }
     while (p->end == NULL) {
         struct pollfd wait = { .fd = fd, .events = POLLIN };
-        if (poll(&wait, 1, 0) <= 0) { /* a pipe with nothing in it: what was read must not wait for more */
-            (void)weir_flush(p->channel);
-            p->unpublished = 0;
-            (void)poll(&wait, 1, (int)(LOOK_SECONDS * 1000));
+        if (poll(&wait, 1, (int)(LOOK_SECONDS * 1000)) <= 0) { /* a pipe with nothing in it */
             look_at_consumer(p);
             continue;
         }
