@@ -195,8 +195,9 @@ static weir_status check_record(const struct terms *terms, uint64_t capacity)
                      (unsigned long long)weir_spsc_capacity(2 * ((uint64_t)terms->record_bytes + 16)));
 }
 
-/* Makes the lane, unless it is there or still waits for a producer to say how large.  The type is stated before the lane, because who finds the
- * lane has found all terms; and after what can fail, because who is refused states nothing. */
+/* Makes the lane, unless it is there or still waits for a producer to say how large.  The type is stated before the
+ * lane, because who finds the lane has found all terms; and after what can fail, because who is refused states
+ * nothing. */
 static weir_status settle(weir_channel *channel, const struct terms *terms)
 {
     struct channel_cold *cold = channel_cold(channel);

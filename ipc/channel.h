@@ -5,20 +5,23 @@
  *   weir_receive          copies one message out; weir_peek + weir_release: reads it in place
  *   weir_channel_close    leaves; the last to leave takes the section away
  *
- * Callers:  a handle is one thread's at a time.  The two ends are two handles, in one process or two.  send, receive and
- *           their kin are async-signal-safe once the handle has a lane (a producer's has; a consumer's has one after its
- *           first message); inside another call on the same handle they return WEIR_E_BUSY.  After close there is no handle.
- * Progress: a call that need not wait is wait-free and makes no system call, except that it wakes a peer that sleeps.  One
- *           with WEIR_NOWAIT that finds nothing asks the kernel about the peer, at most every 10 ms.  A stopped peer delays the other end by no more than the lane's room: then FULL,
- *           EMPTY or TIMEOUT.
+ * Callers:  a handle is one thread's at a time.  The two ends are two handles, in one process or two.  send, receive
+ *           and their kin are async-signal-safe once the handle has a lane (a producer's has; a consumer's has one
+ *           after its first message); inside another call on the same handle they return WEIR_E_BUSY.  After close
+ *           there is no handle.
+ * Progress: a call that need not wait is wait-free and makes no system call, except that it wakes a peer that sleeps.
+ *           One with WEIR_NOWAIT that finds nothing asks the kernel about the peer, at most every 10 ms.  A stopped
+ *           peer delays the other end by no more than the lane's room: then FULL, EMPTY or TIMEOUT.
  * Waiting:  spins for a short while, then sleeps (weir_wait).  A signal does not end a wait: give a timeout.
- * The end:  WEIR_CLOSED and WEIR_DIED come after the last committed record was received, and at most once for each peer that
- *           leaves: a later call waits for the next one, and one that has come already hides the end of the last
- *           (weir_channel_info counts them).  A killed peer is noticed within 50 ms.  A process that is killed
+ * The end:  WEIR_CLOSED and WEIR_DIED come after the last committed record was received, and at most once for each
+ *           peer that leaves: a later call waits for the next one, and one that has come already hides the end of the
+ *           last (weir_channel_info counts them).  A killed peer is noticed within 50 ms.  A process that is killed
  *           loses at most the message it had not committed; what a killed consumer had not released is received again
  *           by its successor.
- * Fork:     in a child every call on a handle of the parent returns WEIR_E_FORKED, but close, which frees the child's copy.
- * Hostile:  messages received by copy are safe against any bytes of the peer; in-place reading is for peers you trust. */
+ * Fork:     in a child every call on a handle of the parent returns WEIR_E_FORKED, but close, which frees the child's
+ *           copy.
+ * Hostile:  messages received by copy are safe against any bytes of the peer; in-place reading is for peers you
+ *           trust. */
 #ifndef WEIR_IPC_CHANNEL_H
 #define WEIR_IPC_CHANNEL_H
 
@@ -55,8 +58,8 @@ typedef int64_t weir_timeout;
 #define WEIR_TYPE_MAX 63
 
 /* What an opener states; 0 or NULL states nothing.  Values that both sides state must agree.  The first to state a type
- * fixes it.  The lane's capacity is fixed by the first to state one, or else by the producer (WEIR_CAPACITY_DEFAULT; who
- * states another one later gets that all the same: weir_channel_info tells). */
+ * fixes it.  The lane's capacity is fixed by the first to state one, or else by the producer (WEIR_CAPACITY_DEFAULT;
+ * who states another one later gets that all the same: weir_channel_info tells). */
 typedef struct weir_channel_options {
     weir_kind kind;    /* 0: WEIR_SPSC */
     uint64_t capacity; /* bytes of the lane, rounded up to a power of two of at least WEIR_CAPACITY_MIN */
@@ -79,13 +82,14 @@ typedef struct weir_channel_facts {
     uint64_t sleeps; /* how often this handle slept */
 } weir_channel_facts;
 
-/* weir_channel_open opens the channel of that name in the given role, making it if it is not there.  options NULL states
- * nothing.
+/* weir_channel_open opens the channel of that name in the given role, making it if it is not there.  options NULL
+ * states nothing.
  *
  * Returns:  WEIR_OK; WEIR_E_IN_USE (a live process has the role); WEIR_E_MISMATCH (both values are in
- *           weir_error_detail); WEIR_E_TOO_LARGE (record_bytes is over the lane's limit); WEIR_E_INVALID (options); WEIR_E_BUSY (another opener holds the channel
- *           for 2 seconds: it is stopped, or allocates many GiB); WEIR_E_UNSUPPORTED (the kind; or the kernel lacks membarrier, which
- *           this channel's maker chose); otherwise as weir_section_open_or_create.
+ *           weir_error_detail); WEIR_E_TOO_LARGE (record_bytes is over the lane's limit); WEIR_E_INVALID (options);
+ *           WEIR_E_BUSY (another opener holds the channel for 2 seconds: it is stopped, or allocates many GiB);
+ *           WEIR_E_UNSUPPORTED (the kind; or the kernel lacks membarrier, which this channel's maker chose);
+ *           otherwise as weir_section_open_or_create.
  * If killed: nothing is there, or the channel, as after a death of its last user; a role that was not yet announced was
  *           never taken. */
 WEIR_API weir_status weir_channel_open(weir_channel **out, const char *name, weir_role role,
@@ -97,15 +101,16 @@ WEIR_API weir_status weir_channel_open(weir_channel **out, const char *name, wei
  * If killed: the peer sees a death, or the leaving. */
 WEIR_API weir_status weir_channel_close(weir_channel *channel);
 
-/* weir_channel_info tells what the channel is and who is there.  Two system calls, more only while a peer comes and goes.
+/* weir_channel_info tells what the channel is and who is there.  Two system calls, more only while a peer comes and
+ * goes.
  *
  * Returns:  WEIR_OK; WEIR_E_FORKED; WEIR_E_BUSY; WEIR_E_OS. */
 WEIR_API weir_status weir_channel_info(weir_channel *channel, weir_channel_facts *facts);
 
 /* weir_channel_drain waits until the consumer has released everything that was sent.  Producers only.
  *
- * Returns:  WEIR_OK; WEIR_TIMEOUT (WEIR_FULL with WEIR_NOWAIT); WEIR_CLOSED, WEIR_DIED (the consumer has gone before; what
- *           it left waits for the next one); WEIR_E_CORRUPT; WEIR_E_STATE (a consumer's handle); WEIR_E_BUSY;
+ * Returns:  WEIR_OK; WEIR_TIMEOUT (WEIR_FULL with WEIR_NOWAIT); WEIR_CLOSED, WEIR_DIED (the consumer has gone before;
+ *           what it left waits for the next one); WEIR_E_CORRUPT; WEIR_E_STATE (a consumer's handle); WEIR_E_BUSY;
  *           WEIR_E_FORKED.
  * If killed: as a producer killed between two calls. */
 WEIR_API weir_status weir_channel_drain(weir_channel *channel, weir_timeout timeout);
@@ -196,32 +201,33 @@ static inline weir_status weir_channel_put(weir_channel *channel, const void *ms
 /* weir_send copies len bytes of msg into the channel as one message, waiting for room up to timeout.
  *
  * Ordering: release; what the caller wrote before is visible to whoever receives this message.
- * Returns:  WEIR_OK; WEIR_FULL (WEIR_NOWAIT and no room); WEIR_TIMEOUT; WEIR_CLOSED, WEIR_DIED (no room, and the consumer
- *           has gone); nothing was sent with any of these.  WEIR_E_TOO_LARGE (over the record limit); WEIR_E_CORRUPT;
- *           WEIR_E_STATE (a consumer's handle); WEIR_E_BUSY; WEIR_E_FORKED.
+ * Returns:  WEIR_OK; WEIR_FULL (WEIR_NOWAIT and no room); WEIR_TIMEOUT; WEIR_CLOSED, WEIR_DIED (no room, and the
+ *           consumer has gone); nothing was sent with any of these.  WEIR_E_TOO_LARGE (over the record limit);
+ *           WEIR_E_CORRUPT; WEIR_E_STATE (a consumer's handle); WEIR_E_BUSY; WEIR_E_FORKED.
  * If killed: the message was never sent, or it is whole. */
 static inline weir_status weir_send(weir_channel *channel, const void *msg, uint64_t len, weir_timeout timeout)
 {
     return weir_channel_put(channel, msg, len, 0, timeout);
 }
 
-/* weir_send_more is weir_send that leaves the message unpublished: it appears, with all that follow it, at the next send,
- * commit, flush, drain or close, or when a call has to wait for room. */
+/* weir_send_more is weir_send that leaves the message unpublished: it appears, with all that follow it, at the next
+ * send, commit, flush, drain or close, or when a call has to wait for room. */
 static inline weir_status weir_send_more(weir_channel *channel, const void *msg, uint64_t len, weir_timeout timeout)
 {
     return weir_channel_put(channel, msg, len, 1, timeout);
 }
 
-/* weir_send_array copies count messages of len bytes each, which lie one behind the other in msgs, into the channel, waiting
- * for room up to timeout.  Those that fit at once appear at once.  The fastest way to send messages of one size.
+/* weir_send_array copies count messages of len bytes each, which lie one behind the other in msgs, into the channel,
+ * waiting for room up to timeout.  Those that fit at once appear at once.  The fastest way to send messages of one
+ * size.
  *
  * Returns:  WEIR_OK (all were sent); otherwise as weir_send, and *sent tells how many were: it is always set.
  * If killed: some of the first were sent, each whole. */
 WEIR_API weir_status weir_send_array(weir_channel *channel, const void *msgs, uint64_t len, uint32_t count,
                                      uint32_t *sent, weir_timeout timeout);
 
-/* weir_reserve gives the address, 8-byte aligned, of room for a message of up to len bytes, waiting up to timeout.  Write
- * there, then weir_commit.  A send, or another reserve, gives the room up.
+/* weir_reserve gives the address, 8-byte aligned, of room for a message of up to len bytes, waiting up to timeout.
+ * Write there, then weir_commit.  A send, or another reserve, gives the room up.
  *
  * Returns:  as weir_send.  If killed: the message was never sent. */
 static inline weir_status weir_reserve(weir_channel *channel, uint64_t len, void **slot, weir_timeout timeout)
@@ -283,13 +289,15 @@ static inline weir_status weir_flush(weir_channel *channel)
 
 /* ---- consumer ---- */
 
-/* weir_peek gives the next message in place, waiting for one up to timeout, and moves on to the one behind it.  The bytes
- * stay until weir_release.  A call that waits releases nothing: release before you wait for more than the lane holds.
+/* weir_peek gives the next message in place, waiting for one up to timeout, and moves on to the one behind it.  The
+ * bytes stay until weir_release.  A call that waits releases nothing: release before you wait for more than the lane
+ * holds.
  *
  * Ordering: acquire.
- * Returns:  WEIR_OK; WEIR_EMPTY (WEIR_NOWAIT and no message); WEIR_TIMEOUT; WEIR_CLOSED, WEIR_DIED (nothing left, and the
- *           producer has gone); WEIR_E_CORRUPT; WEIR_E_MISMATCH (the producer that came states another capacity or type);
- *           WEIR_E_STATE (a producer's handle); WEIR_E_NO_MEMORY (no address space for the lane); WEIR_E_BUSY; WEIR_E_FORKED.
+ * Returns:  WEIR_OK; WEIR_EMPTY (WEIR_NOWAIT and no message); WEIR_TIMEOUT; WEIR_CLOSED, WEIR_DIED (nothing left, and
+ *           the producer has gone); WEIR_E_CORRUPT; WEIR_E_MISMATCH (the producer that came states another capacity
+ *           or type); WEIR_E_STATE (a producer's handle); WEIR_E_NO_MEMORY (no address space for the lane);
+ *           WEIR_E_BUSY; WEIR_E_FORKED.
  * If killed: the message is received again by the next consumer. */
 static inline weir_status weir_peek(weir_channel *channel, const void **msg, uint32_t *len, weir_timeout timeout)
 {
@@ -324,7 +332,8 @@ static inline weir_status weir_release(weir_channel *channel)
 
 /* weir_receive copies the next message into buffer, waiting for one up to timeout, and releases it.
  *
- * Returns:  as weir_peek; WEIR_E_TOO_SMALL (size_bytes is less than the message, which stays the next; *len = its bytes).
+ * Returns:  as weir_peek; WEIR_E_TOO_SMALL (size_bytes is less than the message, which stays the next; *len = its
+ *           bytes).
  * If killed: the message is received again by the next consumer, or was received. */
 static inline weir_status weir_receive(weir_channel *channel, void *buffer, uint64_t size_bytes, uint32_t *len,
                                        weir_timeout timeout)

@@ -146,8 +146,8 @@ static weir_status look_at_end(const struct wait *w, int64_t now)
 
 /* How many pauses between two looks for a message.  A consumer that is faster than its producer and looks at once takes
  * the line away that is being written, message for message; one that waits a little finds a batch.  But the answer of a
- * ping-pong wants to be seen at once.  So: more than one message since the last wait doubles the pauses, just one halves
- * them. */
+ * ping-pong wants to be seen at once.  So: more than one message since the last wait doubles the pauses, just one
+ * halves them. */
 static void pace_from(weir_channel *channel)
 {
     struct channel_cold *cold = channel_cold(channel);

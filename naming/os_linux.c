@@ -1,7 +1,7 @@
 /* naming/os_linux.c - sections as files under /dev/shm, their life and their participants as OFD locks.
  *
- * Byte 0 of a section's file is its life: a read lock says "in use", a write lock is for whoever removes it.  Byte 1 + i
- * is participant slot i.  naming/README.md says what holds when a process dies between any two calls here. */
+ * Byte 0 of a section's file is its life: a read lock says "in use", a write lock is for whoever removes it.  Byte 1
+ * + i is participant slot i.  naming/README.md says what holds when a process dies between any two calls here. */
 #include <weir/base/fail.h>
 #include <weir/naming/os.h>
 #include <weir/naming/os_linux.h>
@@ -18,14 +18,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#define GLOBAL_PREFIX "weir-g."
-#define LOCAL_PREFIX "weir-u."
-#define PATH_BYTES 4608 /* a path, a user's directory and a name */
 #define LIFE_BYTE 0
 #define SLOT_BYTE(slot) ((off_t)(slot) + 1)
 #define ATTEMPT_NS INT64_C(2000000000) /* how long a name may be held locked before an opener gives up */
 #define SWEEP_LIVE_MAX 32              /* names in use that one sweep looks at */
-#define AGAIN ((weir_status)0x7fff)    /* no status: what was seen has changed meanwhile, look again */
 
 /* ---- the system calls ---- */
 
@@ -71,8 +67,7 @@ weir_linux_calls weir_linux = {
     .getrlimit = call_getrlimit,
 };
 
-/* A failed call's status.  what and where make its text. */
-static weir_status os_fail(const char *what, const char *where)
+weir_status weir_linux_fail(const char *what, const char *where)
 {
     switch (errno) {
     case EACCES:
@@ -91,8 +86,8 @@ static weir_status os_fail(const char *what, const char *where)
     }
 }
 
-/* Sets, clears or (F_OFD_GETLK) asks for a lock on one byte; *found: the type that was in the way.  0, or -1 with errno;
- * EAGAIN: another holds it. */
+/* Sets, clears or (F_OFD_GETLK) asks for a lock on one byte; *found: the type that was in the way.  0, or -1 with
+ * errno; EAGAIN: another holds it. */
 static int lock_byte(int fd, int command, short type, off_t byte, short *found)
 {
     struct flock range = { .l_type = type, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1 };
@@ -118,8 +113,8 @@ static int off_standard(int fd)
 
 /* ---- fork ---- */
 
-/* Every open section of this process.  The lock is also held wherever a descriptor exists that is not in the list yet or
- * no longer, so that a fork finds all of them there: a child closes what it inherited, or its copies would keep the
+/* Every open section of this process.  The lock is also held wherever a descriptor exists that is not in the list yet
+ * or no longer, so that a fork finds all of them there: a child closes what it inherited, or its copies would keep the
  * parent's locks after the parent's death. */
 static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
 static weir_os_section *list;
@@ -173,133 +168,6 @@ static void list_remove(weir_os_section *os)
         list = os->next;
 }
 
-/* ---- where a name lives ---- */
-
-struct place {
-    int base;                     /* the shm directory */
-    int dir;                      /* where the file is; base itself for a Global name */
-    const char *path;             /* the shm directory's, for texts */
-    char local[PATH_BYTES];       /* the user's directory in it, "" for a Global name */
-    char file[PATH_BYTES];        /* the file's name in dir */
-};
-
-static void place_close(struct place *place)
-{
-    if (place->dir >= 0 && place->dir != place->base)
-        (void)weir_linux.close(place->dir);
-    if (place->base >= 0)
-        (void)weir_linux.close(place->base);
-    place->dir = place->base = -1;
-}
-
-static const char *kind_of(mode_t mode)
-{
-    return S_ISREG(mode)    ? "a file"
-           : S_ISDIR(mode)  ? "a directory"
-           : S_ISLNK(mode)  ? "a symbolic link"
-           : S_ISFIFO(mode) ? "a FIFO"
-           : S_ISSOCK(mode) ? "a socket"
-                            : "a device";
-}
-
-/* Something that is none of ours stands at a path: says what, and whose. */
-static weir_status squatted(const struct place *place, int dir, const char *file, weir_status status, const char *why)
-{
-    struct stat st;
-    if (weir_linux.fstatat(dir, file, &st, AT_SYMLINK_NOFOLLOW) != 0)
-        return AGAIN; /* gone meanwhile */
-    return weir_fail(status, "%s/%s%s%s is %s of uid %u, mode %#o: %s", place->path,
-                     dir == place->base ? "" : place->local, dir == place->base ? "" : "/", file,
-                     kind_of(st.st_mode), (unsigned)st.st_uid, (unsigned)st.st_mode & 07777, why);
-}
-
-/* The user's own directory: nobody else may write there, or they could swap what a name means. */
-static weir_status open_local(struct place *place, bool create)
-{
-    int flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
-    place->dir = weir_linux.openat(place->base, place->local, flags, 0);
-    if (place->dir < 0 && errno == ENOENT && create) {
-        if (weir_linux.mkdirat(place->base, place->local, 0700) == 0)
-            (void)weir_linux.fchmodat(place->base, place->local, 0700, 0); /* whatever the umask */
-        else if (errno != EEXIST)
-            return os_fail("cannot make a directory in", place->path);
-        place->dir = weir_linux.openat(place->base, place->local, flags, 0);
-    }
-    struct stat st;
-    if (place->dir < 0 && errno == ENOENT)
-        return create ? AGAIN : WEIR_E_NOT_FOUND; /* removed again by the last of its sections */
-    if (place->dir < 0 && (errno == ENOTDIR || errno == ELOOP || errno == EACCES))
-        return squatted(place, place->base, place->local, WEIR_E_PERMISSION,
-                        "it must be a directory of your own: its owner or root can remove it");
-    if (place->dir < 0 || weir_linux.fstat(place->dir, &st) != 0)
-        return os_fail("cannot open the user's directory in", place->path);
-    if (st.st_uid != geteuid() || (st.st_mode & 077) != 0)
-        return squatted(place, place->base, place->local, WEIR_E_PERMISSION,
-                        "it must be your own and closed to others (mode 0700)");
-    return WEIR_OK;
-}
-
-/* Opens the directories of a scope.  Whatever it returns, place_close is due. */
-static weir_status place_open(struct place *place, const char *path, weir_scope scope, bool create)
-{
-    *place = (struct place){ .base = -1, .dir = -1, .path = path };
-    place->base = weir_linux.openat(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-    if (place->base < 0)
-        return os_fail("cannot open the shared-memory directory (WEIR_SHM_DIR, else /dev/shm)", path);
-    if (scope == WEIR_GLOBAL) {
-        place->dir = place->base;
-        return WEIR_OK;
-    }
-    (void)snprintf(place->local, sizeof place->local, LOCAL_PREFIX "%u", (unsigned)geteuid());
-    return open_local(place, create);
-}
-
-static void place_name(struct place *place, const weir_name *name)
-{
-    (void)snprintf(place->file, sizeof place->file, "%s%s", name->scope == WEIR_GLOBAL ? GLOBAL_PREFIX : "",
-                   name->text + name->word_off);
-}
-
-/* Does the name still mean the file that fd has open? */
-static bool is_named(const struct place *place, int fd)
-{
-    struct stat mine, named;
-    return weir_linux.fstat(fd, &mine) == 0 &&
-           weir_linux.fstatat(place->dir, place->file, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
-           mine.st_dev == named.st_dev && mine.st_ino == named.st_ino;
-}
-
-/* The same place by its paths: leaving must not depend on a free descriptor. */
-static void place_by_path(struct place *place, const weir_os_section *os)
-{
-    const char *word = os->name.text + os->name.word_off;
-    *place = (struct place){ .base = AT_FDCWD, .dir = AT_FDCWD, .path = os->dir };
-    if (os->name.scope == WEIR_GLOBAL) {
-        (void)snprintf(place->file, sizeof place->file, "%.4096s/" GLOBAL_PREFIX "%s", os->dir, word);
-    } else {
-        (void)snprintf(place->local, sizeof place->local, "%.4096s/" LOCAL_PREFIX "%u", os->dir, os->uid);
-        (void)snprintf(place->file, sizeof place->file, "%.4096s/" LOCAL_PREFIX "%u/%s", os->dir, os->uid, word);
-    }
-}
-
-/* Removes the user's directory, unless it holds something. */
-static void remove_local(const struct place *place)
-{
-    if (place->local[0] != 0)
-        (void)weir_linux.unlinkat(place->base, place->local, AT_REMOVEDIR);
-}
-
-/* Removes the name.  The caller holds the exclusive lock of its inode and has checked is_named under it. */
-static int remove_name(const struct place *place)
-{
-    int result = weir_linux.unlinkat(place->dir, place->file, 0);
-    int error = errno;
-    if (result == 0)
-        remove_local(place);
-    errno = error;
-    return result;
-}
-
 /* ---- finding a section ---- */
 
 static weir_status inspect_file(int fd, const weir_name *name, const weir_os_request *request)
@@ -309,12 +177,12 @@ static weir_status inspect_file(int fd, const weir_name *name, const weir_os_req
     struct stat st;
     ssize_t len = weir_linux.pread(fd, header, sizeof header, 0);
     if (len < 0 || weir_linux.fstat(fd, &st) != 0)
-        return os_fail("cannot read", name->text);
+        return weir_linux_fail("cannot read", name->text);
     return request->inspect(header, (uint64_t)len, (uint64_t)st.st_size, name);
 }
 
 /* Opens what stands at the name, if it is a file that this user may trust. */
-static weir_status open_file(const struct place *place, const weir_os_request *request, int *fd)
+static weir_status open_file(const struct weir_place *place, const weir_os_request *request, int *fd)
 {
     int access = request->access == WEIR_READ_ONLY ? O_RDONLY : O_RDWR;
     /* O_NONBLOCK: a FIFO in the name's place must not hang an observer. */
@@ -323,50 +191,50 @@ static weir_status open_file(const struct place *place, const weir_os_request *r
     if (*fd < 0 && errno == ENOENT)
         return WEIR_E_NOT_FOUND;
     if (*fd < 0 && (errno == ELOOP || errno == EISDIR || errno == ENXIO || errno == ENODEV))
-        return squatted(place, place->dir, place->file, WEIR_E_NOT_WEIR, "no weir section; it was left alone");
+        return weir_place_squatted(place, place->dir, place->file, WEIR_E_NOT_WEIR, "no weir section; it was left alone");
     if (*fd < 0 && errno == EACCES)
-        return squatted(place, place->dir, place->file, WEIR_E_PERMISSION, "you may not open it");
+        return weir_place_squatted(place, place->dir, place->file, WEIR_E_PERMISSION, "you may not open it");
     if (*fd < 0)
-        return os_fail("cannot open", place->file);
+        return weir_linux_fail("cannot open", place->file);
     struct stat st;
     if (weir_linux.fstat(*fd, &st) != 0)
-        return os_fail("cannot look at", place->file);
+        return weir_linux_fail("cannot look at", place->file);
     if (!S_ISREG(st.st_mode))
-        return squatted(place, place->dir, place->file, WEIR_E_NOT_WEIR, "no weir section; it was left alone");
+        return weir_place_squatted(place, place->dir, place->file, WEIR_E_NOT_WEIR, "no weir section; it was left alone");
     if (st.st_uid != geteuid() && st.st_uid != 0)
-        return squatted(place, place->dir, place->file, WEIR_E_PERMISSION, "its owner is neither you nor root");
+        return weir_place_squatted(place, place->dir, place->file, WEIR_E_PERMISSION, "its owner is neither you nor root");
     if ((st.st_mode & 07777 & ~(mode_t)request->mode) != 0)
-        return squatted(place, place->dir, place->file, WEIR_E_PERMISSION, "its mode is wider than was asked for");
+        return weir_place_squatted(place, place->dir, place->file, WEIR_E_PERMISSION, "its mode is wider than was asked for");
     return WEIR_OK;
 }
 
-static weir_status lock_fail(const struct place *place)
+static weir_status lock_fail(const struct weir_place *place)
 {
     if (errno == EINVAL || errno == ENOLCK || errno == ENOSYS || errno == EOPNOTSUPP)
         return weir_fail(WEIR_E_UNSUPPORTED, "%s: no open-file-description locks there: %s", place->path,
                          strerror(errno));
-    return os_fail("cannot lock", place->file);
+    return weir_linux_fail("cannot lock", place->file);
 }
 
 /* The caller has the exclusive lock, so nobody uses the section: removes it if it is ours to remove.
  * NOT_FOUND: the name is free now. */
-static weir_status remove_stale(const struct place *place, int fd, const weir_name *name,
+static weir_status remove_stale(const struct weir_place *place, int fd, const weir_name *name,
                                 const weir_os_request *request)
 {
     weir_status status = inspect_file(fd, name, request);
     if (status != WEIR_OK)
         return status;
-    if (!is_named(place, fd))
-        return AGAIN;
-    if (remove_name(place) == 0 || errno == ENOENT)
+    if (!weir_place_names(place, fd))
+        return WEIR_LINUX_AGAIN;
+    if (weir_place_remove(place) == 0 || errno == ENOENT)
         return WEIR_E_NOT_FOUND;
-    return squatted(place, place->dir, place->file, WEIR_E_PERMISSION,
+    return weir_place_squatted(place, place->dir, place->file, WEIR_E_PERMISSION,
                     "it is a stale section that you may not remove: its owner's next use of weir will");
 }
 
-/* OK: fd is a live section with this process's lifetime lock on it (an observer's: without).  NOT_FOUND: the name is free,
- * or an observer finds nobody there.  AGAIN: something changed meanwhile. */
-static weir_status find(const struct place *place, const weir_name *name, const weir_os_request *request, int *fd)
+/* OK: fd is a live section with this process's lifetime lock on it (an observer's: without).  NOT_FOUND: the name is
+ * free, or an observer finds nobody there.  AGAIN: something changed meanwhile. */
+static weir_status find(const struct weir_place *place, const weir_name *name, const weir_os_request *request, int *fd)
 {
     weir_status status = open_file(place, request, fd);
     if (status != WEIR_OK)
@@ -376,7 +244,7 @@ static weir_status find(const struct place *place, const weir_name *name, const 
         if (lock_byte(*fd, F_OFD_GETLK, F_WRLCK, LIFE_BYTE, &found) != 0)
             return lock_fail(place);
         if (found == F_WRLCK) /* somebody is about to remove it, or has just found it in use */
-            return AGAIN;
+            return WEIR_LINUX_AGAIN;
         status = inspect_file(*fd, name, request);
         return status == WEIR_OK && found == F_UNLCK ? WEIR_E_NOT_FOUND : status;
     }
@@ -385,9 +253,9 @@ static weir_status find(const struct place *place, const weir_name *name, const 
     if (errno != EAGAIN)
         return lock_fail(place);
     if (lock_byte(*fd, F_OFD_SETLK, F_RDLCK, LIFE_BYTE, NULL) != 0)
-        return errno == EAGAIN ? AGAIN : lock_fail(place);
-    if (!is_named(place, *fd)) /* its last user removed it before our lock */
-        return AGAIN;
+        return errno == EAGAIN ? WEIR_LINUX_AGAIN : lock_fail(place);
+    if (!weir_place_names(place, *fd)) /* its last user removed it before our lock */
+        return WEIR_LINUX_AGAIN;
     return inspect_file(*fd, name, request);
 }
 
@@ -397,44 +265,44 @@ static weir_status fill_file(int fd, const weir_os_request *request)
 {
     void *base = weir_linux.mmap(NULL, request->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (base == MAP_FAILED)
-        return os_fail("cannot map", "a new section");
+        return weir_linux_fail("cannot map", "a new section");
     weir_status status = request->fill(base, request->bytes, request->arg);
     (void)weir_linux.munmap(base, request->bytes);
     return status;
 }
 
 /* Gives the file without a name its name, if that is free.  AGAIN: it is not, or the directory is gone. */
-static weir_status link_file(const struct place *place, int fd)
+static weir_status link_file(const struct weir_place *place, int fd)
 {
     char self[64];
     (void)snprintf(self, sizeof self, "/proc/self/fd/%d", fd);
     if (weir_linux.linkat(fd, "", place->dir, place->file, AT_EMPTY_PATH) == 0)
         return WEIR_OK;
     if (errno == EEXIST)
-        return AGAIN;
+        return WEIR_LINUX_AGAIN;
     /* Without CAP_DAC_READ_SEARCH the call above says ENOENT; the long way needs /proc. */
     if (weir_linux.linkat(AT_FDCWD, self, place->dir, place->file, AT_SYMLINK_FOLLOW) == 0)
         return WEIR_OK;
     struct stat dir;
     if (errno == EEXIST || (errno == ENOENT && weir_linux.fstat(place->dir, &dir) == 0 && dir.st_nlink == 0))
-        return AGAIN;
+        return WEIR_LINUX_AGAIN;
     if (errno == ENOENT)
         return weir_fail(WEIR_E_UNSUPPORTED, "cannot name a new section: /proc is not mounted");
-    return os_fail("cannot name a new section in", place->path);
+    return weir_linux_fail("cannot name a new section in", place->path);
 }
 
 /* OK: fd is the new section, whole, with this process's lifetime lock on it.  AGAIN: somebody else was first. */
-static weir_status make(const struct place *place, const weir_os_request *request, int *fd)
+static weir_status make(const struct weir_place *place, const weir_os_request *request, int *fd)
 {
     *fd = off_standard(weir_linux.openat(place->dir, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
     if (*fd < 0 && errno == ENOENT) /* the user's directory was removed */
-        return AGAIN;
+        return WEIR_LINUX_AGAIN;
     if (*fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL))
         return weir_fail(WEIR_E_UNSUPPORTED, "the file system of %s has no O_TMPFILE: use a tmpfs", place->path);
     if (*fd < 0)
-        return os_fail("cannot create a section in", place->path);
+        return weir_linux_fail("cannot create a section in", place->path);
     if (weir_linux.fchmod(*fd, request->mode) != 0) /* whatever the umask */
-        return os_fail("cannot set the mode of a section in", place->path);
+        return weir_linux_fail("cannot set the mode of a section in", place->path);
     weir_status status = weir_linux_allocate(*fd, 0, request->bytes, place->path);
     if (status == WEIR_OK)
         status = fill_file(*fd, request);
@@ -448,12 +316,12 @@ static weir_status make(const struct place *place, const weir_os_request *reques
 /* ---- leaving a section ---- */
 
 /* Gives the lifetime lock up; whoever then gets the exclusive one is the last, and removes the name. */
-static void let_go(const struct place *place, int fd)
+static void let_go(const struct weir_place *place, int fd)
 {
     /* Unlocking first, not upgrading: of two that upgrade at once neither succeeds, and the name stays. */
     (void)lock_byte(fd, F_OFD_SETLK, F_UNLCK, LIFE_BYTE, NULL);
-    if (lock_byte(fd, F_OFD_SETLK, F_WRLCK, LIFE_BYTE, NULL) == 0 && is_named(place, fd))
-        (void)remove_name(place);
+    if (lock_byte(fd, F_OFD_SETLK, F_WRLCK, LIFE_BYTE, NULL) == 0 && weir_place_names(place, fd))
+        (void)weir_place_remove(place);
     (void)lock_byte(fd, F_OFD_SETLK, F_UNLCK, LIFE_BYTE, NULL); /* a mapping would keep it held behind the close */
     (void)weir_linux.close(fd);
 }
@@ -461,17 +329,17 @@ static void let_go(const struct place *place, int fd)
 /* ---- sweeping ---- */
 
 /* Looks at one name as an opener would; true where somebody uses it.  A stale section goes, all else stays. */
-static bool sweep_one(struct place *place, weir_scope scope, const char *file, const weir_os_request *request)
+static bool sweep_one(struct weir_place *place, weir_scope scope, const char *file, const weir_os_request *request)
 {
     char text[WEIR_NAME_TEXT_MAX + 16];
     weir_name name;
-    size_t skip = scope == WEIR_GLOBAL ? sizeof GLOBAL_PREFIX - 1 : 0;
-    if (scope == WEIR_GLOBAL && strncmp(file, GLOBAL_PREFIX, skip) != 0)
+    size_t skip = scope == WEIR_GLOBAL ? sizeof WEIR_PLACE_GLOBAL - 1 : 0;
+    if (scope == WEIR_GLOBAL && strncmp(file, WEIR_PLACE_GLOBAL, skip) != 0)
         return false;
     int len = snprintf(text, sizeof text, "%s/%s", scope == WEIR_GLOBAL ? "Global" : "Local", file + skip);
     if (len < 0 || (size_t)len >= sizeof text || weir_name_parse(&name, text) != WEIR_OK)
         return false;
-    place_name(place, &name);
+    weir_place_name(place, &name);
     int fd = -1;
     struct stat st;
     bool used = false;
@@ -486,13 +354,13 @@ static bool sweep_one(struct place *place, weir_scope scope, const char *file, c
     return used;
 }
 
-/* Takes stale sections of this user away: all that it meets until it has met SWEEP_LIVE_MAX in use, beginning at a random
- * one of the first directory block, so that short-lived processes do not look at the same few for ever. */
+/* Takes stale sections of this user away: all that it meets until it has met SWEEP_LIVE_MAX in use, beginning at a
+ * random one of the first directory block, so that short-lived processes do not look at the same few for ever. */
 static void sweep(const char *path, weir_scope scope, const weir_os_request *request)
 {
-    struct place place;
+    struct weir_place place;
     weir_os_request any = { .access = WEIR_READ_WRITE, .mode = 07777, .inspect = request->inspect };
-    if (place_open(&place, path, scope, false) == WEIR_OK) {
+    if (weir_place_open(&place, path, scope, false) == WEIR_OK) {
         struct timespec now;
         (void)clock_gettime(CLOCK_MONOTONIC, &now);
         char block[16384] __attribute__((aligned(8)));
@@ -512,7 +380,7 @@ static void sweep(const char *path, weir_scope scope, const weir_os_request *req
             }
         }
     }
-    place_close(&place);
+    weir_place_close(&place);
 }
 
 /* ---- the contract of os.h ---- */
@@ -533,12 +401,12 @@ static int64_t now_ns(void)
 /* One look at the name.  AGAIN: it changed meanwhile. */
 static weir_status attempt(weir_os_section *os, const weir_os_request *request, bool *created)
 {
-    struct place place;
-    weir_status status = place_open(&place, os->dir, os->name.scope, request->may_create);
+    struct weir_place place;
+    weir_status status = weir_place_open(&place, os->dir, os->name.scope, request->may_create);
     bool opened = status == WEIR_OK;
     int fd = -1;
     if (opened) {
-        place_name(&place, &os->name);
+        weir_place_name(&place, &os->name);
         status = find(&place, &os->name, request, &fd);
         if (status == WEIR_OK && !request->may_open) {
             let_go(&place, fd);
@@ -557,10 +425,10 @@ static weir_status attempt(weir_os_section *os, const weir_os_request *request, 
     else if (fd >= 0)
         (void)weir_linux.close(fd); /* and with it any lock: nothing of it is mapped */
     if (status != WEIR_OK && opened && request->may_create)
-        remove_local(&place); /* it may have been made for this */
+        weir_place_remove_local(&place); /* it may have been made for this */
     if (status == WEIR_E_NOT_FOUND)
         (void)weir_fail(status, "%s: nobody has a section of that name open in %s", os->name.text, os->dir);
-    place_close(&place);
+    weir_place_close(&place);
     return status;
 }
 
@@ -575,7 +443,7 @@ weir_status weir_os_acquire(weir_os_section *os, const weir_name *name, const we
     os->dir = *shm_dir() == '/' ? strdup(shm_dir()) : realpath(shm_dir(), NULL);
     if (os->dir == NULL) {
         status = errno == ENOMEM ? weir_fail(WEIR_E_NO_MEMORY, "no memory for a section's handle")
-                                 : os_fail("cannot open the shared-memory directory WEIR_SHM_DIR", shm_dir());
+                                 : weir_linux_fail("cannot open the shared-memory directory WEIR_SHM_DIR", shm_dir());
         errno = saved;
         return status;
     }
@@ -595,7 +463,7 @@ weir_status weir_os_acquire(weir_os_section *os, const weir_name *name, const we
             if (status == WEIR_OK)
                 list_add(os);
             (void)pthread_mutex_unlock(&list_lock);
-            if (status != AGAIN)
+            if (status != WEIR_LINUX_AGAIN)
                 break;
             if (deadline == 0)
                 deadline = now_ns() + ATTEMPT_NS;
@@ -629,8 +497,8 @@ void weir_os_release(weir_os_section *os)
     if (os->read_only) {
         (void)weir_linux.close(os->fd);
     } else {
-        struct place place;
-        place_by_path(&place, os);
+        struct weir_place place;
+        weir_place_by_path(&place, os);
         let_go(&place, os->fd);
     }
     (void)pthread_mutex_unlock(&list_lock);
@@ -659,7 +527,7 @@ weir_status weir_os_bytes(weir_os_section *os, uint64_t *bytes)
     if (weir_linux.fstat(os->fd, &st) == 0)
         *bytes = (uint64_t)st.st_size;
     else
-        status = os_fail("cannot look at", os->name.text);
+        status = weir_linux_fail("cannot look at", os->name.text);
     errno = saved;
     return status;
 }
@@ -672,9 +540,9 @@ weir_status weir_os_map(weir_os_section *os, uint64_t offset, uint64_t bytes, bo
     void *at = weir_linux.mmap(NULL, bytes, writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, os->fd,
                                (off_t)offset);
     if (at == MAP_FAILED)
-        status = os_fail("cannot map", os->name.text);
+        status = weir_linux_fail("cannot map", os->name.text);
     else if (weir_linux.madvise(at, bytes, MADV_DONTFORK) != 0) {
-        status = os_fail("cannot keep from forked children the memory of", os->name.text);
+        status = weir_linux_fail("cannot keep from forked children the memory of", os->name.text);
         (void)weir_linux.munmap(at, bytes);
     } else {
         (void)weir_linux.madvise(at, bytes, MADV_DONTDUMP); /* a dump without it is larger, nothing more */
@@ -698,7 +566,7 @@ weir_status weir_os_slot_lock(weir_os_section *os, uint32_t slot)
     int saved = errno;
     weir_status status = WEIR_OK;
     if (lock_byte(os->fd, F_OFD_SETLK, F_WRLCK, SLOT_BYTE(slot), NULL) != 0)
-        status = errno == EAGAIN ? WEIR_E_IN_USE : os_fail("cannot lock a slot of", os->name.text);
+        status = errno == EAGAIN ? WEIR_E_IN_USE : weir_linux_fail("cannot lock a slot of", os->name.text);
     errno = saved;
     return status;
 }
@@ -718,7 +586,7 @@ weir_status weir_os_slot_held(weir_os_section *os, uint32_t slot, bool *held)
     if (lock_byte(os->fd, F_OFD_GETLK, F_WRLCK, SLOT_BYTE(slot), &found) == 0)
         *held = found != F_UNLCK;
     else
-        status = os_fail("cannot look at a slot of", os->name.text);
+        status = weir_linux_fail("cannot look at a slot of", os->name.text);
     errno = saved;
     return status;
 }

@@ -4,13 +4,13 @@
  * that has it open closes it.  If its last users were all killed, the next create or open by that uid takes it away.
  * naming/README.md has the layout, the locks and what holds after a death at each step.
  *
- * Where a name lives: WEIR_SHM_DIR, else /dev/shm.  Ask for offsets into the content, never for addresses: every process
- * maps it elsewhere.
+ * Where a name lives: WEIR_SHM_DIR, else /dev/shm.  Ask for offsets into the content, never for addresses: every
+ * process maps it elsewhere.
  *
  * Callers:  a handle is one thread's at a time; different handles, of one section too, are independent.
  * Fork:     a child's copy of a handle answers WEIR_E_FORKED to everything but close, and its views are not there; the
- *           parent's are untouched.  A child made without atfork handlers (a raw clone) keeps what the parent holds alive
- *           until it execs or exits.  Exec without close is as a death.
+ *           parent's are untouched.  A child made without atfork handlers (a raw clone) keeps what the parent holds
+ *           alive until it execs or exits.  Exec without close is as a death.
  * Truncation: a peer that may write the section may also truncate its file; that is a fault weir does not survive. */
 #ifndef WEIR_NAMING_SECTION_H
 #define WEIR_NAMING_SECTION_H
@@ -39,8 +39,8 @@ typedef struct weir_section_options {
     uint32_t slots;   /* create: room for this many participants, at most WEIR_SLOTS_MAX */
     uint32_t mode;    /* create: its permission bits, whatever the umask; open: the widest accepted.  0: 0600 */
     weir_access access;
-    /* create: fills the content (all zero before) while nobody can see it; what it returns but WEIR_OK fails create.  It
-     * may not fork nor call any weir_section function. */
+    /* create: fills the content (all zero before) while nobody can see it; what it returns but WEIR_OK fails create.
+     * It may not fork nor call any weir_section function. */
     weir_status (*init)(void *content, uint64_t size_bytes, void *arg);
     void *init_arg;
 } weir_section_options;
@@ -48,11 +48,12 @@ typedef struct weir_section_options {
 /* weir_section_create makes a section of size_bytes of content, zeroed, and gives this process a handle to it.
  *
  * Stale sections of that name (nobody has them open) are replaced.
- * Returns:  WEIR_OK; WEIR_E_EXISTS (a live section has the name); WEIR_E_INVALID; WEIR_E_NAME; WEIR_E_NO_SPACE (need, have
- *           and where are in weir_error_detail); WEIR_E_NO_MEMORY; WEIR_E_PERMISSION (the directory, or whoever stands at
- *           the name; their owner is named); WEIR_E_NOT_WEIR, WEIR_E_VERSION, WEIR_E_CORRUPT (what stands at the name is no
- *           section of this library, and is left alone); WEIR_E_BUSY (the name is held locked by somebody, for
- *           2 seconds); WEIR_E_UNSUPPORTED (the directory's file system); WEIR_E_OS; or what init returned.
+ * Returns:  WEIR_OK; WEIR_E_EXISTS (a live section has the name); WEIR_E_INVALID; WEIR_E_NAME; WEIR_E_NO_SPACE (need,
+ *           have and where are in weir_error_detail); WEIR_E_NO_MEMORY; WEIR_E_PERMISSION (the directory, or whoever
+ *           stands at the name; their owner is named); WEIR_E_NOT_WEIR, WEIR_E_VERSION, WEIR_E_CORRUPT (what stands
+ *           at the name is no section of this library, and is left alone); WEIR_E_BUSY (the name is held locked by
+ *           somebody, for 2 seconds); WEIR_E_UNSUPPORTED (the directory's file system); WEIR_E_OS; or what init
+ *           returned.
  * If killed: nothing is there, or the whole section, stale. */
 WEIR_API weir_status weir_section_create(weir_section **out, const char *name, uint64_t size_bytes,
                                          const weir_section_options *options);
@@ -86,13 +87,14 @@ WEIR_API bool weir_section_forked(const weir_section *section);
 /* weir_section_name returns the canonical name, valid until close. */
 WEIR_API const char *weir_section_name(const weir_section *section);
 
-/* weir_section_extend makes the content size_bytes long, zeroed and really allocated behind its old end.  Others see the
- * new size when it is there.  Views stay as they are.
+/* weir_section_extend makes the content size_bytes long, zeroed and really allocated behind its old end.  Others see
+ * the new size when it is there.  Views stay as they are.
  *
  * Callers:  one extender of a section at a time, among all processes: holding a slot is a way to see to that.
- * Returns:  WEIR_OK (also when it is that long already); WEIR_E_INVALID; WEIR_E_NO_SPACE; WEIR_E_PERMISSION (read-only);
- *           WEIR_E_FORKED; WEIR_E_OS.
- * If killed: the old size stands; memory behind it may stay allocated until the next extend, or until the section goes. */
+ * Returns:  WEIR_OK (also when it is that long already); WEIR_E_INVALID; WEIR_E_NO_SPACE; WEIR_E_PERMISSION
+ *           (read-only); WEIR_E_FORKED; WEIR_E_OS.
+ * If killed: the old size stands; memory behind it may stay allocated until the next extend, or until the section
+ * goes. */
 WEIR_API weir_status weir_section_extend(weir_section *section, uint64_t size_bytes);
 
 /* ---- views ---- */
@@ -105,12 +107,12 @@ typedef struct weir_view {
     weir_section *section;
 } weir_view;
 
-/* weir_view_map maps size bytes of the content from offset on.  offset is a multiple of 64 KiB (so that one program runs
- * on both systems); size 0 means up to the end.  Several views of one section are coherent.
+/* weir_view_map maps size bytes of the content from offset on.  offset is a multiple of 64 KiB (so that one program
+ * runs on both systems); size 0 means up to the end.  Several views of one section are coherent.
  *
  * Returns:  WEIR_OK; WEIR_E_INVALID (offset not a multiple of 64 KiB, or the range is not inside the content);
- *           WEIR_E_PERMISSION (wider than the handle's access); WEIR_E_NO_MEMORY; WEIR_E_FORKED; WEIR_E_CORRUPT (the file is
- *           shorter than its header says).
+ *           WEIR_E_PERMISSION (wider than the handle's access); WEIR_E_NO_MEMORY; WEIR_E_FORKED; WEIR_E_CORRUPT (the
+ *           file is shorter than its header says).
  * If killed: a view goes with its process. */
 WEIR_API weir_status weir_view_map(weir_view *out, weir_section *section, uint64_t offset, uint64_t size_bytes,
                                    weir_access access);
@@ -137,9 +139,9 @@ typedef struct weir_participant {
     weir_presence presence;
 } weir_participant;
 
-/* weir_participant_claim locks the first slot of [first, first + count) that no living participant has, and says nothing
- * of it yet: the slot's word still tells of its last holder (that it is dead, if it is), so that whoever then cannot go on
- * has not come and gone.
+/* weir_participant_claim locks the first slot of [first, first + count) that no living participant has, and says
+ * nothing of it yet: the slot's word still tells of its last holder (that it is dead, if it is), so that whoever then
+ * cannot go on has not come and gone.
  *
  * Returns:  WEIR_OK (*before: the slot as it was found, WEIR_DEAD where there is somebody's work to recover);
  *           WEIR_E_IN_USE (all are held, by others or by this handle); WEIR_E_INVALID (no such slots);

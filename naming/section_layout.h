@@ -31,8 +31,8 @@ _Static_assert(offsetof(weir_section_layout, size) == 240, "layout");
 _Static_assert(offsetof(weir_section_layout, slot) == 2048, "layout");
 _Static_assert(sizeof(weir_section_layout) == WEIR_SECTION_HEADER, "the content begins on a page of its own");
 
-/* A slot's word: state in bits 0-15, deaths in 16-31, generation in 32-63.  A death is first of all a present holder whose
- * lock is free; who claims the slot then says so in the word, because its own lock would hide it. */
+/* A slot's word: state in bits 0-15, deaths in 16-31, generation in 32-63.  A death is first of all a present holder
+ * whose lock is free; who claims the slot then says so in the word, because its own lock would hide it. */
 #define WEIR_SLOT_ABSENT 0u
 #define WEIR_SLOT_PRESENT 1u
 #define WEIR_SLOT_LEFT 2u

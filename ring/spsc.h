@@ -20,8 +20,8 @@
  *           each other.  Async-signal-safe, except inside another call on the same handle.
  * Progress: every call is wait-free: no loop in it depends on the other end, and a stopped or dead one costs nothing
  *           but the memory it holds (FULL, EMPTY).  Attaching a producer walks the records that are there.
- * Hostile:  no bytes in the ring make a call fault, loop or leave the ring's memory.  Bytes that no producer or consumer
- *           writes give WEIR_E_CORRUPT, and that handle then answers so for good. */
+ * Hostile:  no bytes in the ring make a call fault, loop or leave the ring's memory.  Bytes that no producer or
+ *           consumer writes give WEIR_E_CORRUPT, and that handle then answers so for good. */
 #ifndef WEIR_RING_SPSC_H
 #define WEIR_RING_SPSC_H
 
@@ -80,8 +80,8 @@ typedef struct weir_spsc_consumer {
  * Returns:  bytes, or 0 where the wish is above WEIR_SPSC_CAPACITY_MAX. */
 WEIR_API uint64_t weir_spsc_capacity(uint64_t wish_bytes);
 
-/* weir_spsc_footprint returns the bytes of memory that a ring of this capacity takes, or 0 where capacity is not a power
- * of two from 64 to WEIR_SPSC_CAPACITY_MAX. */
+/* weir_spsc_footprint returns the bytes of memory that a ring of this capacity takes, or 0 where capacity is not a
+ * power of two from 64 to WEIR_SPSC_CAPACITY_MAX. */
 WEIR_API uint64_t weir_spsc_footprint(uint64_t capacity_bytes);
 
 /* weir_spsc_record_max returns the longest record that always fits an empty ring, wherever its position stands: half
@@ -191,8 +191,8 @@ static inline void weir_spsc_finish(weir_spsc_producer *p, uint64_t start_pos, u
     }
 }
 
-/* Copies a payload to where it stands 8-byte aligned.  No store crosses a cache line, which an unaligned vector store of
- * memcpy does and which doubles the cost of a small record.  The last word is filled up with zeros. */
+/* Copies a payload to where it stands 8-byte aligned.  No store crosses a cache line, which an unaligned vector store
+ * of memcpy does and which doubles the cost of a small record.  The last word is filled up with zeros. */
 static inline void weir_spsc_copy(unsigned char *to, const void *msg, uint64_t len)
 {
     const unsigned char *from = (const unsigned char *)msg;
@@ -256,13 +256,13 @@ static inline weir_status weir_spsc_push_more(weir_spsc_producer *p, const void 
     return weir_spsc_put(p, msg, len, true);
 }
 
-/* weir_spsc_push_array copies count records of len bytes each, which lie one behind the other in msgs, into the ring and
- * publishes them, and the open batch with them, all at once.  Of records of one size it is the fastest way: between them
- * nothing is stored but the ring's own bytes, upwards.
+/* weir_spsc_push_array copies count records of len bytes each, which lie one behind the other in msgs, into the ring
+ * and publishes them, and the open batch with them, all at once.  Of records of one size it is the fastest way:
+ * between them nothing is stored but the ring's own bytes, upwards.
  *
  * Progress: wait-free.  Ordering: as weir_spsc_push.
- * Returns:  WEIR_OK (all); WEIR_FULL (*pushed of them are in and published, perhaps 0); WEIR_E_TOO_LARGE, WEIR_E_CORRUPT,
- *           WEIR_E_STATE as weir_spsc_push (*pushed = 0).
+ * Returns:  WEIR_OK (all); WEIR_FULL (*pushed of them are in and published, perhaps 0); WEIR_E_TOO_LARGE,
+ *           WEIR_E_CORRUPT, WEIR_E_STATE as weir_spsc_push (*pushed = 0).
  * If killed: before the first record's header is stored none of them existed; after it, all that fit do. */
 WEIR_API weir_status weir_spsc_push_array(weir_spsc_producer *p, const void *msgs, uint64_t len, uint32_t count,
                                           uint32_t *pushed);
@@ -362,8 +362,8 @@ static inline void weir_spsc_release(weir_spsc_consumer *c)
 /* weir_spsc_pop_more copies the next record into buffer and moves on; its room is given back by a later release or pop.
  *
  * Progress: wait-free.  Ordering: acquire (edge SPSC-DATA).  Safe against any bytes: the length is read once.
- * Returns:  WEIR_OK (*len = the record's bytes); WEIR_EMPTY; WEIR_E_TOO_SMALL (size_bytes is less than the record, which
- *           stays the next one; *len = its bytes); WEIR_E_CORRUPT; WEIR_E_STATE (c is not attached).
+ * Returns:  WEIR_OK (*len = the record's bytes); WEIR_EMPTY; WEIR_E_TOO_SMALL (size_bytes is less than the record,
+ *           which stays the next one; *len = its bytes); WEIR_E_CORRUPT; WEIR_E_STATE (c is not attached).
  * If killed: the record is seen again by the next consumer. */
 static inline weir_status weir_spsc_pop_more(weir_spsc_consumer *c, void *buffer, uint64_t size_bytes, uint32_t *len)
 {

@@ -52,7 +52,8 @@ void pair_catch_signals(void);
 
 double pair_now(void); /* seconds, monotonic */
 
-/* pair_progress prints a line on standard error about once a second, if that is a terminal; pair_progress_end ends it. */
+/* pair_progress prints a line on standard error about once a second, if that is a terminal; pair_progress_end ends
+ * it. */
 void pair_progress(uint64_t records, uint64_t bytes, double since);
 void pair_progress_end(void);
 

@@ -1,5 +1,5 @@
-/* A message costs no system call while nobody sleeps: shown under strict seccomp, where the kernel kills whoever makes any
- * but read, write and exit. */
+/* A message costs no system call while nobody sleeps: shown under strict seccomp, where the kernel kills whoever
+ * makes any but read, write and exit. */
 #include "support.h"
 
 #include <linux/seccomp.h>

@@ -1,6 +1,6 @@
 /* One lane between two threads: order and content of every message, by copy, in place, in batches, and with ends that
- * are taken over while the other end is at work.  Small capacities, so that the ring is full and empty and wraps all the
- * time.  Under ThreadSanitizer the payload is plain memory: a missing order is a race. */
+ * are taken over while the other end is at work.  Small capacities, so that the ring is full and empty and wraps all
+ * the time.  Under ThreadSanitizer the payload is plain memory: a missing order is a race. */
 #include "support.h"
 
 #include <pthread.h>
