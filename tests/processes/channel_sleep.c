@@ -49,7 +49,7 @@ static void judge(const char *what, const struct counts *counts, uint64_t waits)
     uint64_t late = weir_load_acq(&counts->late[0]) + weir_load_acq(&counts->late[1]);
     uint64_t sleeps = weir_load_acq(&counts->sleeps[0]) + weir_load_acq(&counts->sleeps[1]);
     (void)printf("%s: waits=%" PRIu64 " sleeps=%" PRIu64 " late=%" PRIu64 "\n", what, waits, sleeps, late);
-    CHECK(sleeps > waits / 100); /* or nothing was tried */
+    CHECK(sleeps > waits / 1000); /* or nothing was tried; a slow build finds its peer awake more often */
     CHECK(late <= 10 + waits / 5000);
 }
 
