@@ -4,7 +4,8 @@
 #include <weir/ipc/os.h>
 
 #define SPIN_NS INT64_C(50000)      /* before the first sleep: some times what a sleep and a wake cost */
-#define SLEEP_NS INT64_C(40000000)  /* the longest sleep: covers a waker that died between its store and its wake */
+#define SLEEP_NS INT64_C(45000000)  /* the longest sleep: covers a waker that died between its store and its wake */
+#define ALONE_NS (4 * SLEEP_NS)     /* while there is no peer that could: who comes wakes us */
 #define PROBE_NS INT64_C(10000000)  /* how often a waiter asks the kernel about the peer's lock */
 #define PAUSES_MAX 32               /* between two looks at the ring: see pace */
 #define LOOKS_PER_CLOCK 16          /* looks at the ring between two looks at the clock */
@@ -203,7 +204,9 @@ static weir_status sleep_until(const struct wait *w, int64_t until_ns)
         if (status != w->none || now >= until_ns)
             break;
         cold->sleeps++;
-        int64_t bound = until_ns - now < SLEEP_NS ? until_ns - now : SLEEP_NS;
+        bool alone = weir_participant_glance(cold->section, cold->peer_slot).presence != WEIR_ALIVE;
+        int64_t longest = alone ? ALONE_NS : SLEEP_NS;
+        int64_t bound = until_ns - now < longest ? until_ns - now : longest;
         weir_os_sleep(&own_sleeper(channel)->armed, 1, bound);
         if (weir_load32_rlx(&own_sleeper(channel)->armed) == 0) /* relaxed: only whether to arm again */
             arm(channel, want_pos(w));

@@ -15,7 +15,7 @@ enum pair_exit { PAIR_WELL = 0, PAIR_ERROR = 1, PAIR_WRONG = 2, PAIR_DIED = 3 };
 #define PAIR_TYPE_GENERATED "weir-pair/generated"
 
 #define PAIR_BATCH 128 /* records published or released at once while there is no hurry */
-#define PAIR_TICK WEIR_MILLISECONDS(100)  /* how long a call may wait before signals and progress are looked at */
+#define PAIR_TICK WEIR_MILLISECONDS(180)  /* how long a call may wait before signals and progress are looked at */
 #define PAIR_ENDLESS UINT64_MAX
 
 struct pair_options {

@@ -6,7 +6,7 @@
 #include <sys/ptrace.h>
 
 #define NAME "interleave"
-#define LATE_NS INT64_C(25000000) /* a sleep's bound is 40 ms */
+#define LATE_NS INT64_C(25000000) /* a sleep's bound is 45 ms */
 
 enum scene { SCENE_POLL, SCENE_SLEEP, SCENE_ROOM, SCENES };
 
