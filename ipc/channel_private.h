@@ -23,6 +23,7 @@ struct channel_cold {
     char type[WEIR_TYPE_MAX + 1]; /* stated by this handle; "": none */
     uint64_t ended;               /* the peer's generation + 1 whose end was seen last, */
     uint64_t reported;            /* and the one whose end the caller knows of; 0: none */
+    int64_t since_ns;             /* when the waiting began that has brought nothing yet */
     int64_t probed_ns;            /* when its lock was last asked about */
     uint32_t pauses;              /* between two looks for a message, */
     uint64_t wait_pos, wait_size; /* from where the last wait ended and the message it found there */

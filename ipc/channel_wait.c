@@ -5,7 +5,9 @@
 
 #define SPIN_NS INT64_C(50000)      /* before the first sleep: some times what a sleep and a wake cost */
 #define SLEEP_NS INT64_C(45000000)  /* the longest sleep: covers a waker that died between its store and its wake */
-#define ALONE_NS (4 * SLEEP_NS)     /* while there is no peer that could: who comes wakes us */
+#define IDLE_NS (2 * SLEEP_NS)      /* the same after a second of nothing: a wake costs 60 us on a virtual machine, */
+#define IDLE_AFTER_NS INT64_C(1000000000) /* and a blocked process is to take less than 0.1 % of a core */
+#define ALONE_NS (4 * SLEEP_NS)     /* while there is no peer that could die: who comes wakes us */
 #define PROBE_NS INT64_C(10000000)  /* how often a waiter asks the kernel about the peer's lock */
 #define PAUSES_MAX 32               /* between two looks at the ring: see pace */
 #define LOOKS_PER_CLOCK 16          /* looks at the ring between two looks at the clock */
@@ -205,7 +207,7 @@ static weir_status sleep_until(const struct wait *w, int64_t until_ns)
             break;
         cold->sleeps++;
         bool alone = weir_participant_glance(cold->section, cold->peer_slot).presence != WEIR_ALIVE;
-        int64_t longest = alone ? ALONE_NS : SLEEP_NS;
+        int64_t longest = alone ? ALONE_NS : now - cold->since_ns > IDLE_AFTER_NS ? IDLE_NS : SLEEP_NS;
         int64_t bound = until_ns - now < longest ? until_ns - now : longest;
         weir_os_sleep(&own_sleeper(channel)->armed, 1, bound);
         if (weir_load32_rlx(&own_sleeper(channel)->armed) == 0) /* relaxed: only whether to arm again */
@@ -225,6 +227,8 @@ static weir_status wait_for(const struct wait *w, weir_timeout timeout)
     status = look_at_end(w, now);
     if (status != w->none || timeout == WEIR_NOWAIT)
         return status;
+    if (!cold->idle)
+        cold->since_ns = now;
     int64_t until = timeout < 0 || timeout > INT64_MAX - now ? INT64_MAX : now + timeout;
     int64_t spin_until = until;
     if (cold->wait == WEIR_WAIT_SPIN_SLEEP && until - now > SPIN_NS)
