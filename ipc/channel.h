@@ -16,8 +16,8 @@
  * The end:  WEIR_CLOSED and WEIR_DIED come after the last committed record was received, and at most once for each
  *           peer that leaves: a later call waits for the next one, and one that has come already hides the end of the
  *           last (weir_channel_info counts them).  A killed peer is noticed within 50 ms, after a second of nothing
- *           within 100 ms.  A process that is killed loses at most the message it had not committed; what a killed consumer had not released is received again
- *           by its successor.
+ *           within 100 ms.  A process that is killed loses at most the message it had not committed; what a killed
+ *           consumer had not released is received again by its successor.
  * Fork:     in a child every call on a handle of the parent returns WEIR_E_FORKED, but close, which frees the child's
  *           copy.
  * Hostile:  messages received by copy are safe against any bytes of the peer; in-place reading is for peers you
