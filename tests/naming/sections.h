@@ -259,4 +259,16 @@ static inline uint64_t stamp_of(weir_section *section)
     return stamp;
 }
 
+/* For Criterion suites: the call returns what is expected and leaves errno as it was. */
+#define KEPT 12345
+
+#define CHECK_KEEPS_ERRNO(call, expected)                                                                             \
+    do {                                                                                                              \
+        errno = KEPT;                                                                                                 \
+        weir_status kept_status = (call);                                                                             \
+        int kept_errno = errno;                                                                                       \
+        CHECK_STATUS(kept_status, expected);                                                                          \
+        cr_assert_eq(kept_errno, KEPT, "%s set errno to %d", #call, kept_errno);                                      \
+    } while (0)
+
 #endif

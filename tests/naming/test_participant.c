@@ -413,17 +413,6 @@ Test(participant, a_glance_in_a_forked_child_does_not_crash)
     CHECK_OK(weir_section_close(section));
 }
 
-#define KEPT 12345
-
-#define CHECK_KEEPS_ERRNO(call, expected)                                                                             \
-    do {                                                                                                              \
-        errno = KEPT;                                                                                                 \
-        weir_status kept_status = (call);                                                                             \
-        int kept_errno = errno;                                                                                       \
-        CHECK_STATUS(kept_status, expected);                                                                          \
-        cr_assert_eq(kept_errno, KEPT, "%s set errno to %d", #call, kept_errno);                                      \
-    } while (0)
-
 Test(participant, errno_is_kept_by_calls_that_succeed_and_by_calls_that_fail)
 {
     support_shm_dir();

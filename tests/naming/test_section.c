@@ -1086,17 +1086,6 @@ Test(section, a_size_that_the_file_does_not_have_is_corrupt_and_not_believed)
 
 /* ---- errno and the detail ---- */
 
-#define KEPT 12345
-
-#define CHECK_KEEPS_ERRNO(call, expected)                                                                             \
-    do {                                                                                                              \
-        errno = KEPT;                                                                                                 \
-        weir_status kept_status = (call);                                                                             \
-        int kept_errno = errno;                                                                                       \
-        CHECK_STATUS(kept_status, expected);                                                                          \
-        cr_assert_eq(kept_errno, KEPT, "%s set errno to %d", #call, kept_errno);                                      \
-    } while (0)
-
 Test(section, errno_is_kept_by_calls_that_succeed_and_by_calls_that_fail)
 {
     const char *dir = support_shm_dir();
