@@ -2,7 +2,7 @@
  *
  * Shared words are of these types and are touched by these functions alone; the order is in the function's name:
  * _rlx relaxed, _acq acquire, _rel release.  Words are 64 bits, except those a futex waits on, which are 32.
- * There is no default-order operator and no read-modify-write that nobody needs yet.
+ * There is no default-order operator, and no operation that nobody needs yet.
  * C++ has the same types with the compiler's builtins, because <stdatomic.h> is not C++ before C++23. */
 #ifndef WEIR_BASE_ATOMIC_H
 #define WEIR_BASE_ATOMIC_H
@@ -17,6 +17,8 @@ typedef struct weir_atomic_u32 { uint32_t word; } weir_atomic_u32;
 #define WEIR_ATOMIC_LOAD(a, order) __atomic_load_n(&(a)->word, __ATOMIC_##order)
 #define WEIR_ATOMIC_STORE(a, value, order) __atomic_store_n(&(a)->word, (value), __ATOMIC_##order)
 #define WEIR_ATOMIC_EXCHANGE(a, value, order) __atomic_exchange_n(&(a)->word, (value), __ATOMIC_##order)
+#define WEIR_ATOMIC_OR(a, bits, order) __atomic_fetch_or(&(a)->word, (bits), __ATOMIC_##order)
+#define WEIR_ATOMIC_AND(a, bits, order) __atomic_fetch_and(&(a)->word, (bits), __ATOMIC_##order)
 #define WEIR_ATOMIC_FENCE_SC() __atomic_thread_fence(__ATOMIC_SEQ_CST)
 #define WEIR_ATOMIC_FENCE_COMPILER() __atomic_signal_fence(__ATOMIC_SEQ_CST)
 
@@ -33,6 +35,8 @@ typedef struct weir_atomic_u32 { _Atomic uint32_t word; } weir_atomic_u32;
 #define WEIR_ATOMIC_LOAD(a, order) atomic_load_explicit(&(a)->word, WEIR_ORDER_##order)
 #define WEIR_ATOMIC_STORE(a, value, order) atomic_store_explicit(&(a)->word, (value), WEIR_ORDER_##order)
 #define WEIR_ATOMIC_EXCHANGE(a, value, order) atomic_exchange_explicit(&(a)->word, (value), WEIR_ORDER_##order)
+#define WEIR_ATOMIC_OR(a, bits, order) atomic_fetch_or_explicit(&(a)->word, (bits), WEIR_ORDER_##order)
+#define WEIR_ATOMIC_AND(a, bits, order) atomic_fetch_and_explicit(&(a)->word, (bits), WEIR_ORDER_##order)
 #define WEIR_ATOMIC_FENCE_SC() atomic_thread_fence(memory_order_seq_cst)
 #define WEIR_ATOMIC_FENCE_COMPILER() atomic_signal_fence(memory_order_seq_cst)
 
@@ -48,6 +52,14 @@ static inline uint64_t weir_load_rlx(const weir_atomic_u64 *a) { return WEIR_ATO
 static inline uint64_t weir_load_acq(const weir_atomic_u64 *a) { return WEIR_ATOMIC_LOAD(a, ACQUIRE); }
 static inline void weir_store_rlx(weir_atomic_u64 *a, uint64_t value) { WEIR_ATOMIC_STORE(a, value, RELAXED); }
 static inline void weir_store_rel(weir_atomic_u64 *a, uint64_t value) { WEIR_ATOMIC_STORE(a, value, RELEASE); }
+
+/* Both return the word as it was. */
+static inline uint64_t weir_fetch_or_rlx(weir_atomic_u64 *a, uint64_t bits) { return WEIR_ATOMIC_OR(a, bits, RELAXED); }
+static inline uint64_t weir_fetch_or_rel(weir_atomic_u64 *a, uint64_t bits) { return WEIR_ATOMIC_OR(a, bits, RELEASE); }
+static inline uint64_t weir_fetch_and_rlx(weir_atomic_u64 *a, uint64_t bits)
+{
+    return WEIR_ATOMIC_AND(a, bits, RELAXED);
+}
 
 static inline uint32_t weir_load32_rlx(const weir_atomic_u32 *a) { return WEIR_ATOMIC_LOAD(a, RELAXED); }
 static inline void weir_store32_rlx(weir_atomic_u32 *a, uint32_t value) { WEIR_ATOMIC_STORE(a, value, RELAXED); }

@@ -42,6 +42,11 @@ static const struct status_row rows[] = {
     ROW(WEIR_E_STATE, "call out of order"),
     ROW(WEIR_E_UNSUPPORTED, "not supported on this system"),
     ROW(WEIR_E_OS, "the system refused"),
+    ROW(WEIR_E_EMPTY_FILE, "the file is empty and no size was given"),
+    ROW(WEIR_E_FILE_SHORT, "the section is larger than its file, which it may not grow"),
+    ROW(WEIR_E_ACCESS, "wider than the section's access"),
+    ROW(WEIR_E_RANGE, "not inside the section"),
+    ROW(WEIR_E_ALIGNMENT, "the offset is not a multiple of 64 KiB"),
 };
 #undef ROW
 

@@ -35,7 +35,12 @@ typedef enum weir_status {
     WEIR_E_BUSY = -16,        /* inside another call on the same handle, or still in use */
     WEIR_E_STATE = -17,       /* a call out of order: commit without reserve, send by a consumer */
     WEIR_E_UNSUPPORTED = -18, /* this system cannot do it */
-    WEIR_E_OS = -19           /* the system refused for a reason of its own: see weir_error_detail */
+    WEIR_E_OS = -19,          /* the system refused for a reason of its own: see weir_error_detail */
+    WEIR_E_EMPTY_FILE = -20,  /* a section of an empty file, and no size was given */
+    WEIR_E_FILE_SHORT = -21,  /* a read-only or copy-on-write section larger than its file */
+    WEIR_E_ACCESS = -22,      /* a view, or a handle, wider than its section's access */
+    WEIR_E_RANGE = -23,       /* a range that is not inside the section */
+    WEIR_E_ALIGNMENT = -24    /* a view's offset that is not a multiple of 64 KiB */
 } weir_status;
 
 /* weir_status_text returns one line of English for a status.

@@ -161,7 +161,7 @@ static weir_status attach_stated(weir_channel *channel)
     if (status == WEIR_OK)
         status = view_all(channel, WEIR_CHANNEL_DATA + bytes);
     if (status != WEIR_OK)
-        return status == WEIR_E_INVALID ? WEIR_E_CORRUPT : status; /* the section is shorter than its lane */
+        return status == WEIR_E_RANGE ? WEIR_E_CORRUPT : status; /* the section is shorter than its lane */
     void *lane = (unsigned char *)cold->view.base + WEIR_CHANNEL_LANE;
     uint64_t size = WEIR_SPSC_CONTROL + bytes;
     status = cold->role == WEIR_PRODUCER ? weir_spsc_producer_attach(&channel->tx, lane, size)

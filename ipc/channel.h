@@ -28,6 +28,7 @@
 #include <stdint.h>
 
 #include <weir/base/status.h>
+#include <weir/naming/participant.h>
 #include <weir/naming/section.h>
 #include <weir/ring/spsc.h>
 

@@ -6,6 +6,7 @@
 
 #include <weir/ipc/channel_layout.h>
 #include <weir/ipc/os.h>
+#include <weir/naming/view.h>
 
 #define CHANNEL_ALIVE 0x77656972u
 

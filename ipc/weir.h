@@ -5,8 +5,13 @@
 #include <weir/base/status.h>
 #include <weir/base/version.h>
 #include <weir/ipc/channel.h>
+#include <weir/naming/file.h>
+#include <weir/naming/list.h>
 #include <weir/naming/name.h>
+#include <weir/naming/participant.h>
 #include <weir/naming/section.h>
+#include <weir/naming/unnamed.h>
+#include <weir/naming/view.h>
 #include <weir/ring/spsc.h>
 
 #endif

@@ -1,11 +1,13 @@
 /* naming/os_linux.h - private to the Linux half: the system calls it makes, in a table that a test may replace, so that
- * the Nth call of a kind can fail or kill [SQLite's test_syscall.c does it so]. */
+ * the Nth call of a kind can fail or kill [SQLite's test_syscall.c does it so]; and what its files share. */
 #ifndef WEIR_NAMING_OS_LINUX_H
 #define WEIR_NAMING_OS_LINUX_H
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <stdint.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/types.h>
@@ -17,20 +19,34 @@ typedef struct weir_linux_calls {
     int (*openat)(int dir, const char *path, int flags, mode_t mode);
     int (*close)(int fd);
     int (*dup_above)(int fd, int least); /* fcntl F_DUPFD_CLOEXEC */
+    int (*fd_flags)(int fd, int command, int value); /* fcntl F_SETFD, F_GETFL */
     int (*fstat)(int fd, struct stat *out);
     int (*fstatat)(int dir, const char *path, struct stat *out, int flags);
     int (*fchmod)(int fd, mode_t mode);
     int (*fchmodat)(int dir, const char *path, mode_t mode, int flags);
+    int (*fchown)(int fd, uid_t owner, gid_t group);
     int (*mkdirat)(int dir, const char *path, mode_t mode);
     int (*linkat)(int from_dir, const char *from, int to_dir, const char *to, int flags);
     int (*unlinkat)(int dir, const char *path, int flags);
     int (*lock)(int fd, int command, struct flock *range);
     int (*ftruncate)(int fd, off_t size);
     int (*fallocate)(int fd, int mode, off_t offset, off_t len);
+    int (*fsync)(int fd);
     ssize_t (*pread)(int fd, void *buffer, size_t size, off_t offset);
+    ssize_t (*pwrite)(int fd, const void *buffer, size_t size, off_t offset);
+    ssize_t (*getdents)(int fd, void *buffer, size_t size);
     void *(*mmap)(void *at, size_t size, int protection, int flags, int fd, off_t offset);
     int (*munmap)(void *base, size_t size);
+    int (*mprotect)(void *base, size_t size, int protection);
     int (*madvise)(void *base, size_t size, int advice);
+    int (*msync)(void *base, size_t size, int flags);
+    int (*mlock2)(const void *base, size_t size, unsigned flags);
+    long (*mbind)(void *base, size_t size, uint32_t node);                          /* MPOL_BIND */
+    long (*move_pages)(unsigned long count, void **pages, int *nodes);              /* asks, moves nothing */
+    int (*memfd_create)(const char *name, unsigned flags);
+    int (*seals)(int fd, int command, int value); /* fcntl F_ADD_SEALS, F_GET_SEALS */
+    ssize_t (*sendmsg)(int socket, const struct msghdr *message, int flags);
+    ssize_t (*recvmsg)(int socket, struct msghdr *message, int flags);
     int (*fstatvfs)(int fd, struct statvfs *out);
     int (*getrlimit)(int resource, struct rlimit *out);
 } weir_linux_calls;
@@ -43,11 +59,108 @@ extern weir_linux_calls weir_linux;
 /* weir_linux_fail is a failed call's status, of errno; what and where make its text. */
 weir_status weir_linux_fail(const char *what, const char *where);
 
+/* weir_linux_off_standard moves a descriptor off 0, 1 and 2: in a program that has closed those, the next message would
+ * go into the section. */
+int weir_linux_off_standard(int fd);
+
+/* weir_linux_reopen gives the file of fd an open file description of its own, through /proc/self/fd.  -1 with errno;
+ * ENOENT: /proc is not mounted. */
+int weir_linux_reopen(int fd, int flags);
+
+/* weir_linux_shm_dir gives the path of the shm directory in use: WEIR_SHM_DIR, else /dev/shm; absolute; heap.  NULL: *why
+ * is what to return. */
+char *weir_linux_shm_dir(weir_status *why);
+
+int64_t weir_linux_now_ns(void);
+
+/* weir_linux_wait is for a loop that looks again: it yields, then sleeps; false after 2 seconds of it.  *deadline begins
+ * as 0. */
+bool weir_linux_wait(int64_t *deadline);
+
+/* ---- the process's open sections (os_linux.c) ---- */
+
+/* Between enter and leave no other thread forks: a descriptor that is not in the list yet, and a mapping that is not
+ * marked yet, exist only there, so that a child finds all it inherits and gives it up. */
+weir_status weir_linux_enter(void);
+void weir_linux_leave(void);
+void weir_linux_list_add(weir_os_section *os);
+
+/* weir_linux_adopt begins an os section's life: its options and its title, copied.  weir_linux_abandon ends it. */
+weir_status weir_linux_adopt(weir_os_section *os, weir_section_kind kind, const char *title,
+                             const weir_section_options *options);
+void weir_linux_abandon(weir_os_section *os);
+
+/* weir_linux_let_go gives the lifetime lock up; whoever then gets the exclusive one is the last, and removes the
+ * name. */
+void weir_linux_let_go(const weir_os_section *os);
+
+/* ---- locks (os_linux_lock.c) ----
+ *
+ * Ranges of bytes, far behind any content.  A user's own byte in LIFE or LOOK says who it is: its pid is in it. */
+#define WEIR_SLOT_FIRST INT64_C(1)              /* a byte a slot */
+#define WEIR_LIFE_FIRST (INT64_C(1) << 52)      /* a byte a user, locked for reading; all of it for writing: nobody */
+#define WEIR_LOOK_FIRST (INT64_C(1) << 53)      /* a byte an observer */
+#define WEIR_RANGE_LEN (INT64_C(1) << 52)       /* of both */
+#define WEIR_COMMIT_FIRST (INT64_C(1) << 54)    /* a byte a granule */
+#define WEIR_LIFE_PID(byte) ((uint32_t)((byte) % WEIR_RANGE_LEN >> 28))
+
+/* weir_lock_set sets (F_RDLCK, F_WRLCK) or clears (F_UNLCK) a lock without waiting.  0, or -1 with errno; EAGAIN:
+ * another holds it. */
+int weir_lock_set(int fd, short type, int64_t first, int64_t len);
+
+/* weir_lock_ask tells the type of a lock that keeps this description from writing to the range; F_UNLCK: none. */
+int weir_lock_ask(int fd, int64_t first, int64_t len, short *found);
+
+/* weir_lock_byte gives a byte that no other user of the range has, but by a chance of 2^-28. */
+int64_t weir_lock_byte(int64_t first);
+
+/* weir_lock_share turns a lock of all of `first`'s range into a read lock of one byte. */
+int weir_lock_share(int fd, int64_t first, int64_t byte);
+
+/* weir_lock_walk visits each lock in a range that others hold for reading; -1 with errno. */
+int weir_lock_walk(int fd, int64_t first, int64_t len, bool (*visit)(int64_t byte, void *arg), void *arg);
+
+/* weir_lock_fail is what a failed lock says.  where: the file. */
+weir_status weir_lock_fail(const char *where);
+
+/* ---- memory (os_linux_space.c, os_linux_memory.c) ---- */
+
 /* weir_linux_allocate makes [from, to) of the file real memory.  dir is for texts.  What it cannot have is a status
  * before anything is asked of the kernel that could kill: see naming/README.md, "create never lies". */
 weir_status weir_linux_allocate(int fd, uint64_t from, uint64_t to, const char *dir);
 
-/* ---- where a name lives ---- */
+/* weir_linux_read_file reads a small file of /proc or /sys whole, 0-terminated; its length or -1. */
+ssize_t weir_linux_read_file(const char *path, char *text, size_t size);
+
+/* weir_linux_bind asks for [from, to) of a file's memory on a NUMA node, before it is allocated, if WEIR_ON_NODE is in
+ * want or demand. */
+weir_status weir_linux_bind(int fd, uint64_t from, uint64_t to, uint32_t want, uint32_t demand, uint32_t node);
+
+/* weir_linux_mmap is mmap at an address that large pages can serve, if they are asked for. */
+void *weir_linux_mmap(const weir_os_section *os, uint64_t offset, uint64_t bytes, int protection, int flags);
+
+/* ---- names (os_linux_find.c) ---- */
+
+/* weir_linux_inspect reads the header behind fd.  name NULL: an unnamed one. */
+weir_status weir_linux_inspect(int fd, const weir_name *name, const char *title, weir_section_facts *out);
+
+struct weir_place;
+
+/* weir_linux_open_file opens what stands at the place's name, if it is a file that this user may trust. */
+weir_status weir_linux_open_file(const struct weir_place *place, const weir_section_options *options, int *fd);
+
+/* weir_linux_remove_stale: the caller has the exclusive lock, so nobody uses the section; removes it if it is ours to
+ * remove and does not persist.  NOT_FOUND: the name is free now.  OK: it persists. */
+weir_status weir_linux_remove_stale(const struct weir_place *place, int fd, const weir_name *name, bool even_persistent,
+                                    weir_section_facts *facts);
+
+/* weir_linux_fill has the request fill the start of a new file, and says last that it is a section. */
+weir_status weir_linux_fill(int fd, const weir_os_request *request, uint64_t page, const char *where);
+
+/* weir_linux_sweep takes stale sections of this user away, a bounded number of both scopes. */
+void weir_linux_sweep(const char *path);
+
+/* ---- where a name lives (os_linux_place.c) ---- */
 
 #define WEIR_PLACE_GLOBAL "weir-g." /* two prefixes: a Global name must never meet a Local directory */
 #define WEIR_PLACE_LOCAL "weir-u."
@@ -77,6 +190,9 @@ bool weir_place_names(const struct weir_place *place, int fd);
  * lock of its inode and has checked weir_place_names under it.  As unlinkat. */
 int weir_place_remove(const struct weir_place *place);
 void weir_place_remove_local(const struct weir_place *place);
+
+/* weir_place_of_file says which name a file of the directory stands for; false: for none. */
+bool weir_place_of_file(const char *file, weir_scope scope, weir_name *out);
 
 /* weir_place_squatted is the failure where something that is none of ours stands at file in dir: it says what, and
  * whose. */

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 void weir_place_close(struct weir_place *place)
@@ -80,6 +81,16 @@ void weir_place_name(struct weir_place *place, const weir_name *name)
 {
     (void)snprintf(place->file, sizeof place->file, "%s%s", name->scope == WEIR_GLOBAL ? WEIR_PLACE_GLOBAL : "",
                    name->text + name->word_off);
+}
+
+bool weir_place_of_file(const char *file, weir_scope scope, weir_name *out)
+{
+    char text[WEIR_NAME_TEXT_MAX + 16];
+    size_t skip = scope == WEIR_GLOBAL ? sizeof WEIR_PLACE_GLOBAL - 1 : 0;
+    if (strncmp(file, WEIR_PLACE_GLOBAL, skip) != 0)
+        return false;
+    int len = snprintf(text, sizeof text, "%s/%s", scope == WEIR_GLOBAL ? "Global" : "Local", file + skip);
+    return len > 0 && (size_t)len < sizeof text && weir_name_parse(out, text) == WEIR_OK;
 }
 
 bool weir_place_names(const struct weir_place *place, int fd)

@@ -16,8 +16,7 @@
 #define TMPFS_MAGIC 0x01021994
 #define RAMFS_MAGIC 0x858458f6
 
-/* Reads a small file of /proc or /sys whole, 0-terminated; its length or -1. */
-static ssize_t read_file(const char *path, char *text, size_t size)
+ssize_t weir_linux_read_file(const char *path, char *text, size_t size)
 {
     int fd = weir_linux.openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
     if (fd < 0)
@@ -53,7 +52,7 @@ static bool cgroup_number(const char *folder, const char *file, uint64_t *value)
 {
     char path[4096 + 64], text[64];
     int len = snprintf(path, sizeof path, "%s/%s", folder, file);
-    if (len < 0 || (size_t)len >= sizeof path || read_file(path, text, sizeof text) <= 0 || text[0] < '0' ||
+    if (len < 0 || (size_t)len >= sizeof path || weir_linux_read_file(path, text, sizeof text) <= 0 || text[0] < '0' ||
         text[0] > '9')
         return false;
     *value = strtoull(text, NULL, 10);
@@ -79,7 +78,7 @@ static uint64_t cgroup_room(const char *folder, const struct cgroup_files *files
     /* Clean file pages are given up under pressure before anybody is killed. */
     char path[4096 + 64], stat[8192];
     (void)snprintf(path, sizeof path, "%s/memory.stat", folder);
-    if (read_file(path, stat, sizeof stat) > 0)
+    if (weir_linux_read_file(path, stat, sizeof stat) > 0)
         room += number_after(stat, files->inactive) + number_after(stat, files->active);
     return room < max ? room : max;
 }
@@ -88,7 +87,7 @@ static uint64_t cgroup_room(const char *folder, const struct cgroup_files *files
 static uint64_t cgroups_room(uint64_t need, char folder[4096])
 {
     char list[4096];
-    if (read_file("/proc/self/cgroup", list, sizeof list) <= 0)
+    if (weir_linux_read_file("/proc/self/cgroup", list, sizeof list) <= 0)
         return UINT64_MAX;
     uint64_t least = UINT64_MAX;
     char *save = NULL;
@@ -153,7 +152,7 @@ static weir_status check_memory(int fd, uint64_t need)
     if (need <= CHUNK) /* not worth a look at the machine: it has that much, or is past help */
         return WEIR_OK;
     char text[4096];
-    if (read_file("/proc/meminfo", text, sizeof text) <= 0)
+    if (weir_linux_read_file("/proc/meminfo", text, sizeof text) <= 0)
         return WEIR_OK;
     room = (number_after(text, "MemAvailable:") + number_after(text, "SwapFree:")) * 1024;
     if (room < need)

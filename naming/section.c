@@ -1,172 +1,227 @@
+/* naming/section.c - making, opening and closing sections of every kind. */
 #include <weir/base/fail.h>
-#include <weir/naming/os.h>
-#include <weir/naming/section.h>
-#include <weir/naming/section_layout.h>
+#include <weir/naming/file.h>
+#include <weir/naming/participant.h>
+#include <weir/naming/section_private.h>
+#include <weir/naming/unnamed.h>
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define VIEW_GRANULE UINT64_C(65536)
-#define MODE_DEFAULT 0600u
-#define LOOKS_MAX 16 /* at a word that changes at each look: by then it is no death */
+#define LABEL_MAX 200
 
-struct weir_section {
-    weir_os_section os;
-    weir_section_layout *header; /* mapped; read-only for an observer */
-    uint64_t size;               /* bytes of content, as last read and checked */
-    uint32_t slots;
-    uint32_t views;                     /* mapped now */
-    /* the slots that this handle has locked, and those of them whose word says so */
-    uint64_t held[WEIR_SLOTS_MAX / 64];
-    uint64_t joined[WEIR_SLOTS_MAX / 64];
-};
-
-static uint64_t word_make(uint32_t state, uint32_t deaths, uint32_t generation)
-{
-    return (uint64_t)generation << 32 | (uint64_t)(deaths & 0xffff) << 16 | state;
-}
+static const weir_section_options defaults;
 
 /* ---- the header ---- */
 
 struct creation {
-    const weir_name *name;
+    const weir_name *name; /* NULL: none */
     const weir_section_options *options;
-    uint64_t size;
+    uint64_t size, content_off;
+    uint32_t flags; /* the layout's */
 };
 
-static weir_status fill(void *base, uint64_t bytes, void *arg)
+static weir_status fill(void *base, uint64_t allocated, void *arg)
 {
     const struct creation *c = arg;
     weir_section_layout *header = base;
-    header->magic = WEIR_SECTION_MAGIC;
     header->version = WEIR_SECTION_VERSION;
     header->content = c->options->content;
     header->slots = c->options->slots;
-    memcpy(header->name, c->name->text, sizeof header->name);
-    weir_store_rlx(&header->size, c->size); /* relaxed: nobody sees the file before it has a name */
+    header->flags = c->flags;
+    if (c->name != NULL)
+        memcpy(header->name, c->name->text, sizeof header->name);
+    weir_store_rlx(&header->size, c->size); /* relaxed: nobody sees the section before its magic or its name */
+    uint64_t committed = allocated - c->content_off;
+    for (uint64_t g = 0; (c->flags & WEIR_SECTION_RESERVED) != 0 && g < weir_section_granules(committed); g++)
+        /* relaxed: as the size's */
+        (void)weir_fetch_or_rlx(weir_word_at(base, WEIR_SECTION_HEADER + g / 64 * 8), UINT64_C(1) << g % 64);
     if (c->options->init == NULL)
         return WEIR_OK;
-    return c->options->init((unsigned char *)base + WEIR_SECTION_HEADER, bytes - WEIR_SECTION_HEADER,
-                            c->options->init_arg);
+    return c->options->init((unsigned char *)base + c->content_off, committed, c->options->init_arg);
 }
 
-/* Is that the start of a whole section with this name?  Called on a copy, so nothing changes under it. */
-static weir_status inspect(const void *copy, uint64_t len, uint64_t file_bytes, const weir_name *name)
+weir_status weir_section_refresh(weir_section *section)
 {
-    const weir_section_layout *header = copy;
-    if (len < sizeof header->magic || header->magic != WEIR_SECTION_MAGIC)
-        return weir_fail(WEIR_E_NOT_WEIR, "%s: a file that is no weir section stands there; it was left alone",
-                         name->text);
-    if (len < offsetof(weir_section_layout, content) || header->version != WEIR_SECTION_VERSION)
-        return weir_fail(WEIR_E_VERSION, "%s has layout version %u, this library knows %u", name->text,
-                         len < offsetof(weir_section_layout, content) ? 0 : header->version, WEIR_SECTION_VERSION);
-    if (len < WEIR_SECTION_HEADER)
-        return weir_fail(WEIR_E_CORRUPT, "%s is cut off after %llu bytes", name->text, (unsigned long long)file_bytes);
-    uint64_t size = weir_load_rlx(&header->size);
-    if (size == 0 || size > WEIR_SECTION_SIZE_MAX || WEIR_SECTION_HEADER + size > file_bytes)
-        return weir_fail(WEIR_E_CORRUPT, "%s states %llu bytes of content, its file has %llu with its header",
-                         name->text, (unsigned long long)size, (unsigned long long)file_bytes);
-    if (header->slots > WEIR_SLOTS_MAX || header->flags != 0)
-        return weir_fail(WEIR_E_CORRUPT, "%s has an impossible header (slots %u, flags %u)", name->text,
-                         header->slots, header->flags);
-    if (memcmp(header->name, name->text, strlen(name->text) + 1) != 0)
-        return weir_fail(WEIR_E_NOT_WEIR, "%s: what stands there is a section of another name, \"%.*s\"", name->text,
-                         (int)strnlen((const char *)header->name, sizeof header->name), header->name);
-    return WEIR_OK;
-}
-
-/* Reads the size again and believes it if the file is that long. */
-static weir_status refresh_size(weir_section *section)
-{
+    if (section->header == NULL)
+        return WEIR_OK;
     /* order SECTION-SIZE acq: the size before the memory it promises. */
     uint64_t size = weir_load_acq(&section->header->size);
     if (size == section->size)
         return WEIR_OK;
-    uint64_t bytes;
+    uint64_t bytes = 0;
     weir_status status = weir_os_bytes(&section->os, &bytes);
     if (status != WEIR_OK)
         return status;
-    if (size > WEIR_SECTION_SIZE_MAX || WEIR_SECTION_HEADER + size > bytes)
+    if (section->reserved || size == 0 || size > WEIR_SECTION_SIZE_MAX || bytes < section->content_off ||
+        size > bytes - section->content_off)
         return weir_fail(WEIR_E_CORRUPT, "%s states %llu bytes of content, its file has %llu with its header",
-                         section->os.name.text, (unsigned long long)size, (unsigned long long)bytes);
+                         section->os.title, (unsigned long long)size, (unsigned long long)bytes);
     section->size = size;
+    return WEIR_OK;
+}
+
+/* Maps the header of what was opened, and checks what its opener must agree with. */
+static weir_status attach(weir_section *section, const weir_section_options *options)
+{
+    void *base;
+    weir_access access = options->access == WEIR_READ_WRITE ? WEIR_READ_WRITE : WEIR_READ_ONLY;
+    weir_status status = weir_os_map(&section->os, 0, WEIR_SECTION_HEADER, access, true, &base);
+    if (status != WEIR_OK)
+        return status;
+    section->header = base;
+    section->content_off = WEIR_SECTION_HEADER;
+    uint32_t slots = section->header->slots, flags = section->header->flags;
+    uint32_t content = section->header->content;
+    uint64_t size = weir_load_rlx(&section->header->size); /* relaxed: refreshed, with its order, below */
+    if (slots > WEIR_SLOTS_MAX || (flags & ~WEIR_SECTION_FLAGS) != 0 || size > WEIR_SECTION_SIZE_MAX)
+        return weir_fail(WEIR_E_CORRUPT, "%s changed while it was opened", section->os.title);
+    if (content != options->content)
+        return weir_fail(WEIR_E_MISMATCH, "%s holds content %#x, %#x was asked for", section->os.title, content,
+                         options->content);
+    section->slots = slots;
+    if ((flags & WEIR_SECTION_RESERVED) == 0)
+        return weir_section_refresh(section);
+
+    uint64_t content_off = weir_section_content_off(flags, size), bytes = 0;
+    status = weir_os_bytes(&section->os, &bytes);
+    if (status == WEIR_OK && (size == 0 || bytes < content_off || size > bytes - content_off))
+        status = weir_fail(WEIR_E_CORRUPT, "%s changed while it was opened", section->os.title);
+    if (status == WEIR_OK)
+        status = weir_os_map(&section->os, 0, content_off, access, true, &base);
+    if (status != WEIR_OK)
+        return status;
+    weir_os_unmap(&section->os, section->header, WEIR_SECTION_HEADER);
+    section->header = base;
+    section->content_off = content_off;
+    section->size = size;
+    section->reserved = true;
+    return WEIR_OK;
+}
+
+/* ---- options ---- */
+
+#define CREATE_FLAGS (WEIR_RESERVE | WEIR_SET_GROUP | WEIR_DUMP)
+#define SEAL_FLAGS (WEIR_SEAL_SHRINK | WEIR_SEAL_GROW | WEIR_SEAL_WRITE | WEIR_SEAL_SEAL)
+#define MEMORY_FLAGS                                                                                                  \
+    (WEIR_LARGE_PAGES | WEIR_PREFAULT | WEIR_LOCKED | WEIR_ON_NODE | WEIR_NOT_DUMPED | WEIR_MAP_NAME)
+
+static weir_status check_options(const weir_section_options *o, uint32_t allowed_flags)
+{
+    if (o->slots > WEIR_SLOTS_MAX || o->mode > 0777 || o->access < WEIR_READ_WRITE || o->access > WEIR_COPY_ON_WRITE)
+        return weir_fail(WEIR_E_INVALID, "options: slots %u (at most %u), mode %#o (at most 0777), access %d", o->slots,
+                         WEIR_SLOTS_MAX, o->mode, (int)o->access);
+    if ((o->flags & ~allowed_flags) != 0)
+        return weir_fail(WEIR_E_INVALID, "options: flags %#x are not for this call (it takes %#x)",
+                         o->flags & ~allowed_flags, allowed_flags);
+    if (((o->want | o->demand) & ~MEMORY_FLAGS) != 0)
+        return weir_fail(WEIR_E_INVALID, "options: want %#x, demand %#x: the properties of memory are %#x", o->want,
+                         o->demand, MEMORY_FLAGS);
+    if ((o->flags & WEIR_DUMP) != 0 && (o->demand & WEIR_NOT_DUMPED) != 0)
+        return weir_fail(WEIR_E_INVALID, "options: WEIR_DUMP and a demand to be kept out of core dumps");
+    if (((o->want | o->demand) & WEIR_ON_NODE) != 0 && o->node > 1023)
+        return weir_fail(WEIR_E_INVALID, "options: node %u (at most 1023)", o->node);
+    if (o->label != NULL && strnlen(o->label, LABEL_MAX + 1) > LABEL_MAX)
+        return weir_fail(WEIR_E_INVALID, "options: the label is longer than %d bytes", LABEL_MAX);
+    return WEIR_OK;
+}
+
+static weir_status check_creation(uint64_t size, const weir_section_options *o)
+{
+    if (size == 0 || size > WEIR_SECTION_SIZE_MAX)
+        return weir_fail(WEIR_E_INVALID, "a section of %llu bytes: give 1 to %llu", (unsigned long long)size,
+                         (unsigned long long)WEIR_SECTION_SIZE_MAX);
+    if (o->access != WEIR_READ_WRITE)
+        return weir_fail(WEIR_E_INVALID, "a section cannot be created read-only: open it after its creator did");
+    if (o->commit_bytes > size || (o->commit_bytes != 0 && (o->flags & WEIR_RESERVE) == 0))
+        return weir_fail(WEIR_E_INVALID, "options: commit_bytes %llu, of %llu bytes with WEIR_RESERVE",
+                         (unsigned long long)o->commit_bytes, (unsigned long long)size);
     return WEIR_OK;
 }
 
 /* ---- create, open, close ---- */
 
-static weir_status attach(weir_section *section, const weir_section_options *options)
+static weir_section *new_section(void)
 {
-    void *base;
-    weir_status status =
-        weir_os_map(&section->os, 0, WEIR_SECTION_HEADER, options->access == WEIR_READ_WRITE, &base);
-    if (status != WEIR_OK)
+    int saved = errno;
+    weir_section *section = calloc(1, sizeof *section);
+    errno = saved;
+    if (section == NULL)
+        (void)weir_fail(WEIR_E_NO_MEMORY, "no memory for a section's handle");
+    return section;
+}
+
+/* What a new section's file will be. */
+static void plan(weir_os_request *request, struct creation *creation, uint64_t size, const weir_section_options *o)
+{
+    creation->size = size;
+    creation->content_off = weir_section_content_off(creation->flags, size);
+    uint64_t committed = size;
+    if ((o->flags & WEIR_RESERVE) != 0) {
+        committed = weir_section_granules(o->commit_bytes) * WEIR_COMMIT_GRANULE;
+        if (committed > size)
+            committed = size;
+    }
+    request->bytes = creation->content_off + size;
+    request->allocated = creation->content_off + committed;
+    request->fill = fill;
+    request->arg = creation;
+}
+
+/* Ends an opening of any kind: the header, or all undone. */
+static weir_status finish(weir_section **out, weir_section *section, const weir_section_options *options)
+{
+    weir_status status = attach(section, options);
+    if (status == WEIR_OK && section->os.alone && section->reserved)
+        status = weir_commit_recover(section);
+    if (section->os.alone)
+        weir_os_share(&section->os);
+    if (status == WEIR_OK) {
+        *out = section;
         return status;
-    section->header = base;
-    section->slots = section->header->slots;
-    if (section->slots > WEIR_SLOTS_MAX)
-        return weir_fail(WEIR_E_CORRUPT, "%s changed while it was opened", section->os.name.text);
-    uint32_t content = section->header->content;
-    if (content != options->content)
-        return weir_fail(WEIR_E_MISMATCH, "%s holds content %#x, %#x was asked for", section->os.name.text, content,
-                         options->content);
-    return refresh_size(section);
+    }
+    if (section->header != NULL)
+        weir_os_unmap(&section->os, section->header, section->content_off);
+    weir_os_release(&section->os);
+    free(section);
+    return status;
 }
 
 static weir_status acquire(weir_section **out, const char *text, uint64_t size, const weir_section_options *options,
                            weir_os_request *request, bool *created)
 {
-    static const weir_section_options defaults;
     if (options == NULL)
         options = &defaults;
     if (out == NULL)
         return weir_fail(WEIR_E_INVALID, "no place to return the section");
-    if (request->may_create && (size == 0 || size > WEIR_SECTION_SIZE_MAX))
-        return weir_fail(WEIR_E_INVALID, "a section of %llu bytes: give 1 to %llu", (unsigned long long)size,
-                         (unsigned long long)WEIR_SECTION_SIZE_MAX);
-    if (options->slots > WEIR_SLOTS_MAX || options->mode > 0777 ||
-        (options->access != WEIR_READ_WRITE && options->access != WEIR_READ_ONLY))
-        return weir_fail(WEIR_E_INVALID, "options: slots %u (at most %u), mode %#o (at most 0777), access %d",
-                         options->slots, WEIR_SLOTS_MAX, options->mode, (int)options->access);
-    if (request->may_create && options->access == WEIR_READ_ONLY)
-        return weir_fail(WEIR_E_INVALID, "a section cannot be created read-only: open it after its creator did");
+    uint32_t flags = WEIR_DUMP | (request->may_open ? WEIR_EXPECT_OWNER : 0) |
+                     (request->may_create ? CREATE_FLAGS | WEIR_PERSISTENT : 0);
+    weir_status status = check_options(options, flags);
+    if (status == WEIR_OK && request->may_create)
+        status = check_creation(size, options);
     weir_name name;
-    weir_status status = weir_name_parse(&name, text);
+    if (status == WEIR_OK)
+        status = weir_name_parse(&name, text);
     if (status != WEIR_OK)
         return status;
-    int saved = errno;
-    weir_section *section = calloc(1, sizeof *section);
-    if (section == NULL) {
-        errno = saved;
-        return weir_fail(WEIR_E_NO_MEMORY, "no memory for a section's handle");
-    }
+    weir_section *section = new_section();
+    if (section == NULL)
+        return WEIR_E_NO_MEMORY;
 
-    struct creation creation = { .name = &name, .options = options, .size = size };
-    request->access = options->access;
-    request->mode = options->mode != 0 ? options->mode : MODE_DEFAULT;
-    request->bytes = WEIR_SECTION_HEADER + size;
-    request->fill = fill;
-    request->inspect = inspect;
-    request->arg = &creation;
+    struct creation creation = { .name = &name, .options = options,
+                                 .flags = options->flags & (WEIR_PERSISTENT | WEIR_RESERVE) };
+    request->options = options;
+    plan(request, &creation, size, options);
     bool was_created = false;
     status = weir_os_acquire(&section->os, &name, request, &was_created);
-    if (status != WEIR_OK)
-        goto fail_free;
-    status = attach(section, options);
-    if (status != WEIR_OK)
-        goto fail_release;
-    *out = section;
-    if (created != NULL)
+    if (status != WEIR_OK) {
+        free(section);
+        return status;
+    }
+    status = finish(out, section, options);
+    if (status == WEIR_OK && created != NULL)
         *created = was_created;
-    return WEIR_OK;
-
-fail_release:
-    if (section->header != NULL)
-        weir_os_unmap(&section->os, section->header, WEIR_SECTION_HEADER);
-    weir_os_release(&section->os);
-fail_free:
-    free(section);
     return status;
 }
 
@@ -188,14 +243,81 @@ weir_status weir_section_open_or_create(weir_section **out, const char *name, ui
                    created);
 }
 
-static bool holds(const weir_section *section, uint32_t slot)
+weir_status weir_section_create_unnamed(weir_section **out, uint64_t size_bytes, const weir_section_options *options)
 {
-    return slot < WEIR_SLOTS_MAX && (section->held[slot / 64] >> slot % 64 & 1) != 0;
+    if (options == NULL)
+        options = &defaults;
+    if (out == NULL)
+        return weir_fail(WEIR_E_INVALID, "no place to return the section");
+    weir_status status = check_options(options, CREATE_FLAGS | SEAL_FLAGS);
+    if (status == WEIR_OK)
+        status = check_creation(size_bytes, options);
+    if (status != WEIR_OK)
+        return status;
+    weir_section *section = new_section();
+    if (section == NULL)
+        return WEIR_E_NO_MEMORY;
+    weir_os_request request = { .may_create = true, .options = options };
+    struct creation creation = { .options = options,
+                                 .flags = (options->flags & WEIR_RESERVE) | WEIR_SECTION_NAMELESS };
+    plan(&request, &creation, size_bytes, options);
+    status = weir_os_create_unnamed(&section->os, &request);
+    if (status != WEIR_OK) {
+        free(section);
+        return status;
+    }
+    return finish(out, section, options);
 }
 
-static bool joined(const weir_section *section, uint32_t slot)
+weir_status weir_section_attach(weir_section **out, weir_handle handle, const weir_section_options *options)
 {
-    return (section->joined[slot / 64] >> slot % 64 & 1) != 0;
+    if (options == NULL)
+        options = &defaults;
+    if (out == NULL)
+        return weir_fail(WEIR_E_INVALID, "no place to return the section");
+    weir_status status = check_options(options, WEIR_EXPECT_OWNER | WEIR_DUMP);
+    if (status != WEIR_OK)
+        return status;
+    weir_section *section = new_section();
+    if (section == NULL)
+        return WEIR_E_NO_MEMORY;
+    weir_os_request request = { .may_open = true, .options = options };
+    status = weir_os_attach(&section->os, handle, &request);
+    if (status != WEIR_OK) {
+        free(section);
+        return status;
+    }
+    return finish(out, section, options);
+}
+
+weir_status weir_section_open_file(weir_section **out, const char *path, uint64_t size_bytes,
+                                   const weir_section_options *options)
+{
+    if (options == NULL)
+        options = &defaults;
+    if (out == NULL || path == NULL || *path == 0)
+        return weir_fail(WEIR_E_INVALID, "no place to return the section, or no path");
+    weir_status status = check_options(options, WEIR_FILE_CREATE | WEIR_FILE_NEW | WEIR_SET_GROUP | WEIR_DUMP |
+                                                    WEIR_EXPECT_OWNER);
+    if (status != WEIR_OK)
+        return status;
+    if (options->content != 0 || options->slots != 0 || options->init != NULL || options->commit_bytes != 0)
+        return weir_fail(WEIR_E_INVALID, "options: content, slots, init and commit_bytes are not for a file: all that "
+                                         "is in it is its own");
+    if (size_bytes > WEIR_SECTION_SIZE_MAX)
+        return weir_fail(WEIR_E_INVALID, "a section of %llu bytes: give at most %llu", (unsigned long long)size_bytes,
+                         (unsigned long long)WEIR_SECTION_SIZE_MAX);
+    weir_section *section = new_section();
+    if (section == NULL)
+        return WEIR_E_NO_MEMORY;
+    section->size = size_bytes;
+    status = weir_os_open_file(&section->os, path, &section->size, options);
+    if (status != WEIR_OK) {
+        free(section);
+        return status;
+    }
+    *out = section;
+    return WEIR_OK;
 }
 
 weir_status weir_section_close(weir_section *section)
@@ -203,26 +325,51 @@ weir_status weir_section_close(weir_section *section)
     if (section == NULL)
         return WEIR_OK;
     if (section->os.forked) {
-        weir_os_release(&section->os);
-        free(section);
-        return WEIR_OK;
+        while (section->views != NULL) {
+            struct weir_view_node *next = section->views->next;
+            free(section->views);
+            section->views = next;
+        }
+    } else if (section->views != NULL) {
+        unsigned views = 0;
+        for (const struct weir_view_node *node = section->views; node != NULL; node = node->next)
+            views++;
+        return weir_fail(WEIR_E_BUSY, "%s still has %u views mapped: unmap them first", section->os.title, views);
+    } else if (section->header != NULL) {
+        for (uint32_t slot = 0; slot < section->slots; slot++)
+            if ((section->held[slot / 64] >> slot % 64 & 1) != 0)
+                (void)weir_participant_leave(section, slot);
+        weir_os_unmap(&section->os, section->header, section->content_off);
     }
-    if (section->views != 0)
-        return weir_fail(WEIR_E_BUSY, "%s still has %u views mapped: unmap them first", section->os.name.text,
-                         section->views);
-    for (uint32_t slot = 0; slot < section->slots; slot++)
-        if (holds(section, slot))
-            (void)weir_participant_leave(section, slot);
-    weir_os_unmap(&section->os, section->header, WEIR_SECTION_HEADER);
     weir_os_release(&section->os);
     free(section);
     return WEIR_OK;
 }
 
-static weir_status forked(const weir_section *section)
+weir_status weir_section_remove(const char *text)
 {
-    return weir_fail(WEIR_E_FORKED, "the handle of %s was opened before the fork: open it again in the child",
-                     section->os.name.text);
+    weir_name name;
+    weir_status status = weir_name_parse(&name, text);
+    return status == WEIR_OK ? weir_os_remove(&name) : status;
+}
+
+/* ---- of a handle ---- */
+
+weir_status weir_section_check(const weir_section *section)
+{
+    if (section->os.forked)
+        return weir_fail(WEIR_E_FORKED, "the handle of %s was opened before the fork: open it again in the child",
+                         section->os.title);
+    return WEIR_OK;
+}
+
+weir_status weir_section_check_writer(const weir_section *section)
+{
+    weir_status status = weir_section_check(section);
+    if (status == WEIR_OK && section->os.access != WEIR_READ_WRITE)
+        return weir_fail(WEIR_E_PERMISSION, "%s was opened %s", section->os.title,
+                         section->os.access == WEIR_READ_ONLY ? "read-only" : "copy-on-write");
+    return status;
 }
 
 bool weir_section_forked(const weir_section *section)
@@ -234,194 +381,90 @@ uint64_t weir_section_size(weir_section *section)
 {
     if (section->os.forked)
         return 0;
-    (void)refresh_size(section); /* an impossible new size leaves the old one */
+    (void)weir_section_refresh(section); /* an impossible new size leaves the old one */
     return section->size;
 }
 
 const char *weir_section_name(const weir_section *section)
 {
-    return section->os.name.text;
+    return section->os.title;
+}
+
+weir_status weir_section_range(weir_section *section, uint64_t offset, uint64_t *size)
+{
+    weir_status status = weir_section_refresh(section);
+    if (status != WEIR_OK)
+        return status;
+    if (offset >= section->size || *size > section->size - offset)
+        return weir_fail(WEIR_E_RANGE, "%llu bytes at %llu are not inside the %llu bytes of %s",
+                         (unsigned long long)*size, (unsigned long long)offset, (unsigned long long)section->size,
+                         section->os.title);
+    if (*size == 0)
+        *size = section->size - offset;
+    return WEIR_OK;
 }
 
 weir_status weir_section_extend(weir_section *section, uint64_t size_bytes)
 {
-    if (section->os.forked)
-        return forked(section);
-    if (section->os.read_only)
-        return weir_fail(WEIR_E_PERMISSION, "%s was opened read-only", section->os.name.text);
+    weir_status status = weir_section_check_writer(section);
+    if (status != WEIR_OK)
+        return status;
     if (size_bytes == 0 || size_bytes > WEIR_SECTION_SIZE_MAX)
         return weir_fail(WEIR_E_INVALID, "a section of %llu bytes: give 1 to %llu", (unsigned long long)size_bytes,
                          (unsigned long long)WEIR_SECTION_SIZE_MAX);
-    weir_status status = refresh_size(section);
+    if (section->reserved)
+        return weir_fail(WEIR_E_STATE, "the room of %s was reserved when it was made: commit it", section->os.title);
+    status = weir_section_refresh(section);
     if (status != WEIR_OK || size_bytes <= section->size)
         return status;
-    status = weir_os_grow(&section->os, WEIR_SECTION_HEADER + section->size, WEIR_SECTION_HEADER + size_bytes);
+    status = weir_os_grow(&section->os, section->content_off + section->size, section->content_off + size_bytes);
     if (status != WEIR_OK)
         return status;
-    /* order SECTION-SIZE rel: the memory before the size that promises it. */
-    weir_store_rel(&section->header->size, size_bytes);
+    if (section->header != NULL)
+        /* order SECTION-SIZE rel: the memory before the size that promises it. */
+        weir_store_rel(&section->header->size, size_bytes);
     section->size = size_bytes;
     return WEIR_OK;
 }
 
-/* ---- views ---- */
-
-weir_status weir_view_map(weir_view *out, weir_section *section, uint64_t offset, uint64_t size_bytes,
-                          weir_access access)
+weir_status weir_section_seal(weir_section *section, uint32_t seals)
 {
-    if (section->os.forked)
-        return forked(section);
-    if (access != WEIR_READ_WRITE && access != WEIR_READ_ONLY)
-        return weir_fail(WEIR_E_INVALID, "access %d is neither read-write nor read-only", (int)access);
-    if (access == WEIR_READ_WRITE && section->os.read_only)
-        return weir_fail(WEIR_E_PERMISSION, "a writable view of %s, which was opened read-only",
-                         section->os.name.text);
-    if (offset % VIEW_GRANULE != 0)
-        return weir_fail(WEIR_E_INVALID, "a view's offset is a multiple of 64 KiB, %llu is not",
-                         (unsigned long long)offset);
-    weir_status status = refresh_size(section);
+    weir_status status = weir_section_check(section);
     if (status != WEIR_OK)
         return status;
-    if (offset >= section->size || size_bytes > section->size - offset)
-        return weir_fail(WEIR_E_INVALID, "a view of %llu bytes at %llu is not inside the %llu bytes of %s",
-                         (unsigned long long)size_bytes, (unsigned long long)offset,
-                         (unsigned long long)section->size, section->os.name.text);
-    uint64_t size = size_bytes != 0 ? size_bytes : section->size - offset;
-    void *base;
-    status = weir_os_map(&section->os, WEIR_SECTION_HEADER + offset, size, access == WEIR_READ_WRITE, &base);
+    if (seals == 0 || (seals & ~SEAL_FLAGS) != 0)
+        return weir_fail(WEIR_E_INVALID, "seals %#x: they are %#x", seals, SEAL_FLAGS);
+    if (section->os.kind != WEIR_SECTION_UNNAMED)
+        return weir_fail(WEIR_E_STATE, "%s cannot be sealed: only unnamed sections can", section->os.title);
+    status = weir_section_check_writer(section);
+    return status == WEIR_OK ? weir_os_seal(&section->os, seals) : status;
+}
+
+uint32_t weir_section_seals(weir_section *section)
+{
+    return section->os.kind == WEIR_SECTION_UNNAMED && !section->os.forked ? weir_os_seals(&section->os) : 0;
+}
+
+weir_status weir_section_export(weir_section *section, weir_access access, bool inherit, weir_handle *out)
+{
+    weir_status status = weir_section_check(section);
     if (status != WEIR_OK)
         return status;
-    section->views++;
-    *out = (weir_view){ .base = base, .offset = offset, .size = size, .section = section };
-    return WEIR_OK;
+    if (out == NULL || (access != WEIR_READ_WRITE && access != WEIR_READ_ONLY))
+        return weir_fail(WEIR_E_INVALID, "access %d is neither read-write nor read-only, or there is no place for the "
+                                         "handle", (int)access);
+    if (section->os.kind != WEIR_SECTION_UNNAMED)
+        return weir_fail(WEIR_E_STATE, "%s is not handed over: open it by its name or path", section->os.title);
+    if (access == WEIR_READ_WRITE && section->os.access != WEIR_READ_WRITE)
+        return weir_fail(WEIR_E_ACCESS, "a writable handle of %s, which this process may only read",
+                         section->os.title);
+    return weir_os_export(&section->os, access, inherit, out);
 }
 
-weir_status weir_view_unmap(weir_view *view)
+weir_status weir_section_flush(weir_section *section)
 {
-    if (view == NULL || view->base == NULL)
-        return weir_fail(WEIR_E_INVALID, "the view is not mapped");
-    weir_os_unmap(&view->section->os, view->base, view->size);
-    view->section->views--;
-    *view = (weir_view){ .base = NULL };
-    return WEIR_OK;
-}
-
-/* ---- participants ---- */
-
-static weir_participant participant(uint32_t slot, uint64_t word)
-{
-    uint32_t state = (uint32_t)word & 0xffff;
-    return (weir_participant){
-        .slot = slot,
-        .generation = (uint32_t)(word >> 32),
-        .deaths = (uint32_t)word >> 16,
-        .presence = state == WEIR_SLOT_PRESENT ? WEIR_ALIVE
-                    : state == WEIR_SLOT_LEFT  ? WEIR_LEFT
-                    : state == WEIR_SLOT_DEAD  ? WEIR_DEAD
-                                               : WEIR_ABSENT,
-    };
-}
-
-weir_participant weir_participant_glance(const weir_section *section, uint32_t slot)
-{
-    if (section->os.forked) /* the header is not mapped in a child */
-        return (weir_participant){ .slot = slot, .presence = WEIR_ABSENT };
-    /* order SLOT acq: the holder's word before what it did until then. */
-    return participant(slot, weir_load_acq(&section->header->slot[slot]));
-}
-
-weir_status weir_participant_look(weir_section *section, uint32_t slot, weir_participant *out)
-{
-    if (section->os.forked)
-        return forked(section);
-    if (slot >= section->slots)
-        return weir_fail(WEIR_E_INVALID, "%s has %u slots, there is no slot %u", section->os.name.text,
-                         section->slots, slot);
-    weir_participant seen = weir_participant_glance(section, slot);
-    /* A lock that is free says "dead" only of the generation whose word stood before and after the look at it: between,
-     * its holder may have left, or a successor come. */
-    for (int look = 0; look < LOOKS_MAX && seen.presence == WEIR_ALIVE && !holds(section, slot); look++) {
-        bool held;
-        weir_status status = weir_os_slot_held(&section->os, slot, &held);
-        if (status != WEIR_OK)
-            return status;
-        if (held)
-            break;
-        weir_participant again = weir_participant_glance(section, slot);
-        if (again.generation == seen.generation && again.presence == seen.presence) {
-            seen.presence = WEIR_DEAD;
-            seen.deaths = (seen.deaths + 1) & 0xffff;
-            break;
-        }
-        seen = again;
-    }
-    *out = seen;
-    return WEIR_OK;
-}
-
-weir_status weir_participant_claim(weir_section *section, uint32_t first, uint32_t count, weir_participant *before)
-{
-    if (section->os.forked)
-        return forked(section);
-    if (section->os.read_only)
-        return weir_fail(WEIR_E_PERMISSION, "%s was opened read-only: an observer cannot join it",
-                         section->os.name.text);
-    if (count == 0 || first >= section->slots || count > section->slots - first)
-        return weir_fail(WEIR_E_INVALID, "%s has %u slots, there are no %u from %u on", section->os.name.text,
-                         section->slots, count, first);
-    for (uint32_t slot = first; slot < first + count; slot++) {
-        /* The kernel would give this handle its own lock again. */
-        if (holds(section, slot))
-            continue;
-        weir_status status = weir_os_slot_lock(&section->os, slot);
-        if (status == WEIR_E_IN_USE)
-            continue;
-        if (status != WEIR_OK)
-            return status;
-        section->held[slot / 64] |= UINT64_C(1) << slot % 64;
-        *before = weir_participant_glance(section, slot);
-        if (before->presence == WEIR_ALIVE) { /* its lock is ours: it ended without leaving */
-            before->presence = WEIR_DEAD;
-            before->deaths = (before->deaths + 1) & 0xffff;
-            /* order SLOT rel: as join's; only the holder of the lock writes the word. */
-            weir_store_rel(&section->header->slot[slot],
-                           word_make(WEIR_SLOT_DEAD, before->deaths, before->generation));
-        }
-        return WEIR_OK;
-    }
-    return weir_fail(WEIR_E_IN_USE, "%s: every slot of that role is held by a live participant",
-                     section->os.name.text);
-}
-
-weir_status weir_participant_join(weir_section *section, const weir_participant *claimed)
-{
-    uint32_t slot = claimed->slot;
-    if (section->os.forked)
-        return forked(section);
-    if (!holds(section, slot) || joined(section, slot))
-        return weir_fail(WEIR_E_STATE, "slot %u of %s is not claimed by this handle, or joined already", slot,
-                         section->os.name.text);
-    section->joined[slot / 64] |= UINT64_C(1) << slot % 64;
-    /* order SLOT rel: what the joiner did before it joined. */
-    weir_store_rel(&section->header->slot[slot],
-                   word_make(WEIR_SLOT_PRESENT, claimed->deaths, claimed->generation + 1));
-    return WEIR_OK;
-}
-
-weir_status weir_participant_leave(weir_section *section, uint32_t slot)
-{
-    if (section->os.forked)
-        return forked(section);
-    if (!holds(section, slot))
-        return weir_fail(WEIR_E_STATE, "this handle does not hold slot %u of %s", slot, section->os.name.text);
-    if (joined(section, slot)) {
-        weir_participant self = weir_participant_glance(section, slot);
-        /* order SLOT rel: all that the holder did, before "left".  Without it a peer can see the end and miss the last
-         * record. */
-        weir_store_rel(&section->header->slot[slot], word_make(WEIR_SLOT_LEFT, self.deaths, self.generation));
-    }
-    section->held[slot / 64] &= ~(UINT64_C(1) << slot % 64);
-    section->joined[slot / 64] &= ~(UINT64_C(1) << slot % 64);
-    weir_os_slot_unlock(&section->os, slot);
-    return WEIR_OK;
+    weir_status status = weir_section_check(section);
+    if (status != WEIR_OK || section->os.kind != WEIR_SECTION_FILE)
+        return status;
+    return weir_os_flush(&section->os);
 }

@@ -1,17 +1,23 @@
-/* naming/section.h - named sections: memory that processes share by name.
+/* naming/section.h - sections: memory that processes share.
  *
- * A section is created whole or not at all, really allocated before anybody sees it, and gone when the last process
- * that has it open closes it.  If its last users were all killed, the next create or open by that uid takes it away.
- * naming/README.md has the layout, the locks and what holds after a death at each step.
+ * A section is one of three kinds:
+ *   named    page-file-backed, found by its name; this header.
+ *   unnamed  page-file-backed, handed from process to process; unnamed.h.
+ *   file     its content is a file's, before and after; file.h.
+ * A page-file-backed section is created whole or not at all, really allocated before anybody sees it, and gone when the
+ * last process that has it open closes it, unless it was made to persist.  If the last users of a named one were all
+ * killed, the next create or open by that uid takes it away.  naming/README.md has the layout, the locks, and what
+ * holds after a death at each step.
  *
  * Where a name lives: WEIR_SHM_DIR, else /dev/shm.  Ask for offsets into the content, never for addresses: every
- * process maps it elsewhere.
+ * process maps it elsewhere (view.h).
  *
  * Callers:  a handle is one thread's at a time; different handles, of one section too, are independent.
  * Fork:     a child's copy of a handle answers WEIR_E_FORKED to everything but close, and its views are not there; the
  *           parent's are untouched.  A child made without atfork handlers (a raw clone) keeps what the parent holds
  *           alive until it execs or exits.  Exec without close is as a death.
- * Truncation: a peer that may write the section may also truncate its file; that is a fault weir does not survive. */
+ * Truncation: a peer that may write a named section or a file may also truncate it; that is a fault weir does not
+ *           survive.  An unnamed section can be sealed against it. */
 #ifndef WEIR_NAMING_SECTION_H
 #define WEIR_NAMING_SECTION_H
 
@@ -25,13 +31,45 @@ WEIR_BEGIN_DECLS
 
 typedef struct weir_section weir_section;
 
+typedef enum weir_section_kind {
+    WEIR_SECTION_NAMED = 0,
+    WEIR_SECTION_UNNAMED = 1,
+    WEIR_SECTION_FILE = 2
+} weir_section_kind;
+
+/* What a handle may do, and what a view may.  A view's is never wider than its section's: a writable view needs a
+ * read-write section; the other two, any. */
 typedef enum weir_access {
     WEIR_READ_WRITE = 0,
-    WEIR_READ_ONLY = 1 /* an observer: it does not keep the section alive and cannot change a byte of it */
+    WEIR_READ_ONLY = 1,    /* an observer: it does not keep a section alive and cannot change a byte of it */
+    WEIR_COPY_ON_WRITE = 2 /* a view's writes stay with the view; of a section: views read-only or copy-on-write */
 } weir_access;
 
 #define WEIR_SECTION_SIZE_MAX (UINT64_C(1) << 47) /* bytes of content */
 #define WEIR_SLOTS_MAX 256u
+#define WEIR_COMMIT_GRANULE UINT64_C(65536) /* bytes: reserved room is committed in multiples of it */
+
+/* weir_section_options.flags.  A flag that a call does not serve is WEIR_E_INVALID. */
+#define WEIR_PERSISTENT 0x1u   /* create, named: it stays when nobody has it open, until weir_section_remove */
+#define WEIR_RESERVE 0x2u      /* create: size_bytes is room; commit_bytes of it are allocated, the rest on commit */
+#define WEIR_SET_GROUP 0x4u    /* create: its group is the one in options.group */
+#define WEIR_EXPECT_OWNER 0x8u /* open: accept options.owner's alone.  Without it: this user's own and root's */
+#define WEIR_DUMP 0x10u        /* views are in core dumps; without it they are kept out */
+#define WEIR_FILE_CREATE 0x20u /* file: make it if it is not there */
+#define WEIR_FILE_NEW 0x40u    /* file: make it; one that is there is WEIR_E_EXISTS */
+#define WEIR_SEAL_SHRINK 0x100u /* unnamed: nobody can make it shorter any more */
+#define WEIR_SEAL_GROW 0x200u   /* unnamed: nobody can make it longer */
+#define WEIR_SEAL_WRITE 0x400u  /* unnamed: no new writable view, by anybody; those mapped before stay */
+#define WEIR_SEAL_SEAL 0x800u   /* unnamed: no further seal */
+
+/* weir_section_options.want and demand: properties of the memory.  What is wanted is had as far as the system gives it;
+ * what is demanded is had, or the call fails.  weir_view_memory (view.h) tells what was really got. */
+#define WEIR_LARGE_PAGES 0x1u /* unnamed: the system's huge pages; named: transparent ones.  Not of file sections */
+#define WEIR_PREFAULT 0x2u    /* pages are in the view's page table before map returns */
+#define WEIR_LOCKED 0x4u      /* views are locked in memory */
+#define WEIR_ON_NODE 0x8u     /* create: allocated on NUMA node options.node; a view: has all its pages there */
+#define WEIR_NOT_DUMPED 0x10u /* views are kept out of core dumps (wanted by default) */
+#define WEIR_MAP_NAME 0x20u   /* views show the section's name in /proc/PID/maps (wanted by default) */
 
 /* How a section is made or opened; all zero is a good start.  NULL stands for all zero. */
 typedef struct weir_section_options {
@@ -39,140 +77,112 @@ typedef struct weir_section_options {
     uint32_t slots;   /* create: room for this many participants, at most WEIR_SLOTS_MAX */
     uint32_t mode;    /* create: its permission bits, whatever the umask; open: the widest accepted.  0: 0600 */
     weir_access access;
-    /* create: fills the content (all zero before) while nobody can see it; what it returns but WEIR_OK fails create.
-     * It may not fork nor call any weir_section function. */
+    /* create: fills the content that is committed (all zero before) while nobody can see it; what it returns but
+     * WEIR_OK fails create.  It may not fork nor call any weir_section function. */
     weir_status (*init)(void *content, uint64_t size_bytes, void *arg);
     void *init_arg;
+    uint32_t flags;        /* WEIR_PERSISTENT and the others */
+    uint32_t group;        /* with WEIR_SET_GROUP: a gid */
+    uint32_t owner;        /* with WEIR_EXPECT_OWNER: a uid */
+    uint32_t want, demand; /* WEIR_LARGE_PAGES and the others, for the memory and for all views of this handle */
+    uint32_t node;         /* with WEIR_ON_NODE */
+    uint64_t commit_bytes; /* create, with WEIR_RESERVE: committed from the start, of the content's beginning */
+    const char *label;     /* unnamed: what /proc/PID/maps calls it, at most 200 bytes.  NULL: "weir" */
 } weir_section_options;
 
 /* weir_section_create makes a section of size_bytes of content, zeroed, and gives this process a handle to it.
  *
- * Stale sections of that name (nobody has them open) are replaced.
- * Returns:  WEIR_OK; WEIR_E_EXISTS (a live section has the name); WEIR_E_INVALID; WEIR_E_NAME; WEIR_E_NO_SPACE (need,
- *           have and where are in weir_error_detail); WEIR_E_NO_MEMORY; WEIR_E_PERMISSION (the directory, or whoever
- *           stands at the name; their owner is named); WEIR_E_NOT_WEIR, WEIR_E_VERSION, WEIR_E_CORRUPT (what stands
- *           at the name is no section of this library, and is left alone); WEIR_E_BUSY (the name is held locked by
- *           somebody, for 2 seconds); WEIR_E_UNSUPPORTED (the directory's file system); WEIR_E_OS; or what init
- *           returned.
- * If killed: nothing is there, or the whole section, stale. */
+ * Stale sections of that name (nobody has them open) are replaced; persistent ones are not.
+ * Returns:  WEIR_OK; WEIR_E_EXISTS (a section in use has the name, or a persistent one); WEIR_E_INVALID; WEIR_E_NAME;
+ *           WEIR_E_NO_SPACE (need, have and where are in weir_error_detail); WEIR_E_NO_MEMORY; WEIR_E_PERMISSION (the
+ *           directory, the group, or whoever stands at the name; their owner is named); WEIR_E_NOT_WEIR,
+ *           WEIR_E_VERSION, WEIR_E_CORRUPT (what stands at the name is no section of this library, and is left alone);
+ *           WEIR_E_BUSY (the name is held locked by somebody, for 2 seconds); WEIR_E_UNSUPPORTED (the directory's file
+ *           system; what was demanded and cannot be had); WEIR_E_OS; or what init returned.
+ * If killed: nothing is there, or the whole section, stale (a persistent one: unused). */
 WEIR_API weir_status weir_section_create(weir_section **out, const char *name, uint64_t size_bytes,
                                          const weir_section_options *options);
 
-/* weir_section_open opens the live section of that name.
+/* weir_section_open opens the section of that name: one in use, or a persistent one.
  *
- * Returns:  WEIR_OK; WEIR_E_NOT_FOUND (none, or a stale one, which is removed unless access is read-only);
- *           WEIR_E_MISMATCH (its content is another); otherwise as weir_section_create.
+ * Returns:  WEIR_OK; WEIR_E_NOT_FOUND (none, or a stale one, which is removed unless access is read-only or
+ *           copy-on-write); WEIR_E_MISMATCH (its content is another); otherwise as weir_section_create.
  * If killed: as if it had not been called. */
 WEIR_API weir_status weir_section_open(weir_section **out, const char *name, const weir_section_options *options);
 
-/* weir_section_open_or_create opens the live section of that name, or else makes it.  *created, unless created is NULL,
+/* weir_section_open_or_create opens the section of that name, or else makes it.  *created, unless created is NULL,
  * tells which; an existing one keeps its own size.  Returns: as both, but neither EXISTS nor NOT_FOUND. */
 WEIR_API weir_status weir_section_open_or_create(weir_section **out, const char *name, uint64_t size_bytes,
                                                  const weir_section_options *options, bool *created);
 
-/* weir_section_close leaves every slot that the handle holds, and gives the handle up.  The last to close removes the
- * section.  NULL is accepted.
+/* weir_section_close leaves every slot that the handle holds, and gives the handle up.  The last to close a named
+ * section removes it, unless it persists; the memory of an unnamed one goes with its last handle, view and exported
+ * descriptor; a file stays.  NULL is accepted.
  *
  * Returns:  WEIR_OK (in a forked child too: only the child's copy is freed); WEIR_E_BUSY (views are mapped; nothing was
  *           done).
  * If killed: the section goes with its other users, or is left stale. */
 WEIR_API weir_status weir_section_close(weir_section *section);
 
-/* weir_section_size gives the bytes of content now; 0 in a forked child. */
+/* weir_section_remove removes a named section that nobody has open: a persistent one, or a stale one.
+ *
+ * Returns:  WEIR_OK; WEIR_E_NOT_FOUND; WEIR_E_IN_USE (somebody has it open; nothing was done); WEIR_E_PERMISSION;
+ *           WEIR_E_NAME, WEIR_E_NOT_WEIR, WEIR_E_VERSION, WEIR_E_CORRUPT, WEIR_E_BUSY, WEIR_E_NO_MEMORY, WEIR_E_OS as
+ *           weir_section_open.
+ * If killed: it is there, or it is gone. */
+WEIR_API weir_status weir_section_remove(const char *name);
+
+/* weir_section_size gives the bytes of content now (of a reserved one: the room); 0 in a forked child. */
 WEIR_API uint64_t weir_section_size(weir_section *section);
 
 /* weir_section_forked tells whether the handle is a forked child's copy.  Async-signal-safe. */
 WEIR_API bool weir_section_forked(const weir_section *section);
 
-/* weir_section_name returns the canonical name, valid until close. */
+/* weir_section_name returns the canonical name; of an unnamed one its label, of a file its path as given.  Valid until
+ * close. */
 WEIR_API const char *weir_section_name(const weir_section *section);
 
 /* weir_section_extend makes the content size_bytes long, zeroed and really allocated behind its old end.  Others see
- * the new size when it is there.  Views stay as they are.
+ * the new size when it is there (of a file: when they open it again).  Views stay as they are.
  *
  * Callers:  one extender of a section at a time, among all processes: holding a slot is a way to see to that.
  * Returns:  WEIR_OK (also when it is that long already); WEIR_E_INVALID; WEIR_E_NO_SPACE; WEIR_E_PERMISSION
- *           (read-only); WEIR_E_FORKED; WEIR_E_OS.
+ *           (read-only, or sealed); WEIR_E_STATE (its room was reserved at creation); WEIR_E_FORKED; WEIR_E_OS.
  * If killed: the old size stands; memory behind it may stay allocated until the next extend, or until the section
  * goes. */
 WEIR_API weir_status weir_section_extend(weir_section *section, uint64_t size_bytes);
 
-/* ---- views ---- */
+/* ---- reserved room: WEIR_RESERVE ---- */
 
-/* A piece of the content at an address of this process. */
-typedef struct weir_view {
-    void *base;
-    uint64_t offset; /* bytes from the content's start */
-    uint64_t size;   /* bytes */
-    weir_section *section;
-} weir_view;
-
-/* weir_view_map maps size bytes of the content from offset on.  offset is a multiple of 64 KiB (so that one program
- * runs on both systems); size 0 means up to the end.  Several views of one section are coherent.
+/* weir_section_commit makes [offset, offset + size_bytes), widened to multiples of WEIR_COMMIT_GRANULE, real memory:
+ * zeroed where it was not committed, as it is where it was.  size 0 means up to the end.  Any process with a read-write
+ * handle may; several may at once.  The views of this handle reach it at once; others' when they call
+ * weir_view_refresh (view.h), or map.
  *
- * Returns:  WEIR_OK; WEIR_E_INVALID (offset not a multiple of 64 KiB, or the range is not inside the content);
- *           WEIR_E_PERMISSION (wider than the handle's access); WEIR_E_NO_MEMORY; WEIR_E_FORKED; WEIR_E_CORRUPT (the
- *           file is shorter than its header says).
- * If killed: a view goes with its process. */
-WEIR_API weir_status weir_view_map(weir_view *out, weir_section *section, uint64_t offset, uint64_t size_bytes,
-                                   weir_access access);
+ * Ordering: release; whoever finds the range committed can touch it (edge COMMIT).
+ * Returns:  WEIR_OK; WEIR_E_RANGE; WEIR_E_STATE (nothing was reserved); WEIR_E_NO_SPACE (nothing more is committed
+ *           than before; memory that was had stays with the section, for the next commit); WEIR_E_PERMISSION; WEIR_E_BUSY
+ *           (a process that is stopped inside a commit of an overlapping range, for 2 seconds); WEIR_E_NO_MEMORY (a view
+ *           in too many pieces; the range is committed); WEIR_E_FORKED; WEIR_E_OS.
+ * If killed: a prefix, all or nothing of the range is committed; what is not, can be. */
+WEIR_API weir_status weir_section_commit(weir_section *section, uint64_t offset, uint64_t size_bytes);
 
-/* weir_view_unmap gives the addresses up.  In a forked child it does nothing to the address space.
+/* weir_section_decommit gives the granules that lie wholly in the range back.  They read zero when they are committed
+ * again; this handle's views no longer reach them.  Only a sole user may, since others may be looking.
  *
- * Returns:  WEIR_OK; WEIR_E_INVALID (view was not mapped). */
-WEIR_API weir_status weir_view_unmap(weir_view *view);
+ * Returns:  WEIR_OK; WEIR_E_RANGE; WEIR_E_STATE (nothing was reserved); WEIR_E_IN_USE (another handle has the section
+ *           open, an observer's too; nothing was done); WEIR_E_PERMISSION; WEIR_E_FORKED; WEIR_E_UNSUPPORTED; WEIR_E_OS.
+ * If killed: the section is stale, or if it persists, the next to open it completes what was begun. */
+WEIR_API weir_status weir_section_decommit(weir_section *section, uint64_t offset, uint64_t size_bytes);
 
-/* ---- participants: who is present, as the kernel knows it ---- */
-
-typedef enum weir_presence {
-    WEIR_ABSENT = 0, /* nobody ever had the slot */
-    WEIR_ALIVE = 1,  /* its holder runs or is stopped */
-    WEIR_LEFT = 2,   /* its last holder left in order */
-    WEIR_DEAD = 3    /* its last holder ended without leaving */
-} weir_presence;
-
-/* What a slot's word and its lock say. */
-typedef struct weir_participant {
-    uint32_t slot;
-    uint32_t generation; /* how many have had the slot, modulo 2^32; the holder's own number */
-    uint32_t deaths;     /* how many of them ended without leaving, modulo 2^16, a dead last one included */
-    weir_presence presence;
-} weir_participant;
-
-/* weir_participant_claim locks the first slot of [first, first + count) that no living participant has, and says
- * nothing of it yet: the slot's word still tells of its last holder (that it is dead, if it is), so that whoever then
- * cannot go on has not come and gone.
+/* weir_section_committed counts the bytes of [offset, offset + *size_bytes) from offset on that are committed without
+ * a gap, or, with none there, are not: *committed tells which, *size_bytes how many.  Of a section without reserved
+ * room everything is committed.
  *
- * Returns:  WEIR_OK (*before: the slot as it was found, WEIR_DEAD where there is somebody's work to recover);
- *           WEIR_E_IN_USE (all are held, by others or by this handle); WEIR_E_INVALID (no such slots);
- *           WEIR_E_PERMISSION (read-only); WEIR_E_FORKED; WEIR_E_OS.
- * If killed: the slot is as it was; a death that nobody had seen yet may have been written down. */
-WEIR_API weir_status weir_participant_claim(weir_section *section, uint32_t first, uint32_t count,
-                                            weir_participant *before);
-
-/* weir_participant_join announces the holder of a claimed slot: generation before + 1, alive.
- *
- * Ordering: release; what the joiner did before is visible to whoever sees it present (edge SLOT).
- * Returns:  WEIR_OK; WEIR_E_STATE (this handle has not claimed it, or has joined already); WEIR_E_FORKED.
- * If killed: before the store as in claim; after it the slot is dead. */
-WEIR_API weir_status weir_participant_join(weir_section *section, const weir_participant *claimed);
-
-/* weir_participant_leave gives a slot back, in order; a slot that was claimed and not joined is as it was.
- *
- * Ordering: release; whoever sees it gone sees all that it did (edge SLOT).
- * Returns:  WEIR_OK; WEIR_E_STATE (this handle does not hold it); WEIR_E_FORKED.
- * If killed: before the store the slot is dead; after it, left. */
-WEIR_API weir_status weir_participant_leave(weir_section *section, uint32_t slot);
-
-/* weir_participant_look tells who has a slot.  One system call where its word says that somebody joined.
- *
- * Returns:  WEIR_OK; WEIR_E_INVALID (no such slot); WEIR_E_FORKED; WEIR_E_OS. */
-WEIR_API weir_status weir_participant_look(weir_section *section, uint32_t slot, weir_participant *out);
-
-/* weir_participant_glance is weir_participant_look without the system call: a holder that was killed still looks
- * WEIR_ALIVE.  For loops that ask often; async-signal-safe.  slot must be a slot of the section.  In a forked child:
- * WEIR_ABSENT. */
-WEIR_API weir_participant weir_participant_glance(const weir_section *section, uint32_t slot);
+ * Ordering: acquire (edge COMMIT).
+ * Returns:  WEIR_OK; WEIR_E_RANGE; WEIR_E_FORKED. */
+WEIR_API weir_status weir_section_committed(weir_section *section, uint64_t offset, uint64_t *size_bytes,
+                                            bool *committed);
 
 WEIR_END_DECLS
 

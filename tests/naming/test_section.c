@@ -1,5 +1,6 @@
 #include "sections.h"
 
+#include <weir/naming/os_linux.h>
 #include <weir/naming/section_layout.h>
 
 #include <criterion/criterion.h>
@@ -282,7 +283,7 @@ Test(section, arguments_that_no_call_can_serve_are_refused_and_leave_nothing)
     check_arguments("a", 4096, (weir_section_options){ .mode = 01600 }, WEIR_E_INVALID);
     check_arguments("a", 4096, (weir_section_options){ .mode = 04600 }, WEIR_E_INVALID);
     check_arguments("a", 4096, (weir_section_options){ .access = WEIR_READ_ONLY }, WEIR_E_INVALID);
-    check_arguments("a", 4096, (weir_section_options){ .access = (weir_access)2 }, WEIR_E_INVALID);
+    check_arguments("a", 4096, (weir_section_options){ .access = (weir_access)3 }, WEIR_E_INVALID);
     check_arguments("a b", 4096, none, WEIR_E_NAME);
     check_arguments("", 4096, none, WEIR_E_NAME);
     check_arguments(NULL, 4096, none, WEIR_E_NAME);
@@ -496,7 +497,7 @@ Test(section, an_observer_has_no_write_mapping_and_does_not_keep_the_section_ali
     weir_section *observer;
     CHECK_OK(weir_section_open(&observer, "seen", &options));
     weir_view view = { .base = NULL };
-    CHECK_STATUS(weir_view_map(&view, observer, 0, 0, WEIR_READ_WRITE), WEIR_E_PERMISSION);
+    CHECK_STATUS(weir_view_map(&view, observer, 0, 0, WEIR_READ_WRITE), WEIR_E_ACCESS);
     cr_assert_null(view.base);
     CHECK_OK(weir_view_map(&view, observer, 0, 0, WEIR_READ_ONLY));
     mappings found = mappings_of(dir);
@@ -846,7 +847,7 @@ Test(section, a_wrong_magic_or_version_is_refused_and_left_alone)
 Test(section, an_impossible_header_is_refused_and_left_alone)
 {
     const char *dir = support_shm_dir();
-    uint32_t slots[] = { WEIR_SLOTS_MAX + 1, UINT32_MAX }, flags[] = { 1, UINT32_C(1) << 31 };
+    uint32_t slots[] = { WEIR_SLOTS_MAX + 1, UINT32_MAX }, flags[] = { 8, UINT32_C(1) << 31 };
     for (size_t i = 0; i < 2; i++) {
         CHECK_FIELD(dir, slots, slots[i], WEIR_E_CORRUPT);
         CHECK_FIELD(dir, flags, flags[i], WEIR_E_CORRUPT);
@@ -995,7 +996,8 @@ Test(section, a_shared_memory_directory_that_cannot_be_used_is_named)
 static int hold_locked(const char *path, short type)
 {
     int fd = open(path, O_RDWR | O_CLOEXEC);
-    struct flock range = { .l_type = type, .l_whence = SEEK_SET, .l_start = 0, .l_len = 1 };
+    struct flock range = { .l_type = type, .l_whence = SEEK_SET, .l_start = WEIR_LIFE_FIRST,
+                           .l_len = WEIR_RANGE_LEN };
     cr_assert_eq(fcntl(fd, F_OFD_SETLK, &range), 0);
     return fd;
 }
@@ -1102,7 +1104,7 @@ Test(section, errno_is_kept_by_calls_that_succeed_and_by_calls_that_fail)
     CHECK_KEEPS_ERRNO(weir_section_extend(other, 70000), WEIR_OK);
     CHECK_KEEPS_ERRNO(weir_section_extend(other, WEIR_SECTION_SIZE_MAX), WEIR_E_NO_SPACE);
     weir_view view;
-    CHECK_KEEPS_ERRNO(weir_view_map(&view, section, 1, 0, WEIR_READ_ONLY), WEIR_E_INVALID);
+    CHECK_KEEPS_ERRNO(weir_view_map(&view, section, 1, 0, WEIR_READ_ONLY), WEIR_E_ALIGNMENT);
     CHECK_KEEPS_ERRNO(weir_view_map(&view, section, 0, 0, WEIR_READ_ONLY), WEIR_OK);
     CHECK_KEEPS_ERRNO(weir_section_close(section), WEIR_E_BUSY);
     CHECK_KEEPS_ERRNO(weir_view_unmap(&view), WEIR_OK);

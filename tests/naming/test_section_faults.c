@@ -168,27 +168,24 @@ static int my_getrlimit(int resource, struct rlimit *out)
 static const char *prepare(void)
 {
     real = weir_linux;
-    weir_linux = (weir_linux_calls){
-        .openat = my_openat,
-        .close = my_close,
-        .fstat = my_fstat,
-        .fstatat = my_fstatat,
-        .fchmod = my_fchmod,
-        .fchmodat = my_fchmodat,
-        .mkdirat = my_mkdirat,
-        .linkat = my_linkat,
-        .unlinkat = my_unlinkat,
-        .lock = my_lock,
-        .dup_above = real.dup_above, /* only in a program that has closed 0, 1 or 2 */
-        .fallocate = my_fallocate,
-        .ftruncate = my_ftruncate,
-        .pread = my_pread,
-        .mmap = my_mmap,
-        .munmap = my_munmap,
-        .madvise = my_madvise,
-        .fstatvfs = my_fstatvfs,
-        .getrlimit = my_getrlimit,
-    };
+    weir_linux.openat = my_openat;
+    weir_linux.close = my_close;
+    weir_linux.fstat = my_fstat;
+    weir_linux.fstatat = my_fstatat;
+    weir_linux.fchmod = my_fchmod;
+    weir_linux.fchmodat = my_fchmodat;
+    weir_linux.mkdirat = my_mkdirat;
+    weir_linux.linkat = my_linkat;
+    weir_linux.unlinkat = my_unlinkat;
+    weir_linux.lock = my_lock;
+    weir_linux.fallocate = my_fallocate;
+    weir_linux.ftruncate = my_ftruncate;
+    weir_linux.pread = my_pread;
+    weir_linux.mmap = my_mmap;
+    weir_linux.munmap = my_munmap;
+    weir_linux.madvise = my_madvise;
+    weir_linux.fstatvfs = my_fstatvfs;
+    weir_linux.getrlimit = my_getrlimit;
     return support_shm_dir();
 }
 
@@ -590,7 +587,7 @@ static void check_whole(const char *dir, const char *name, const char *text)
         return;
     cr_assert_eq(file_read(path.text, image, sizeof image), sizeof image, "%s: half a file", text);
     memcpy(&header, image, sizeof header);
-    cr_assert_eq(header.magic, WEIR_SECTION_MAGIC, "%s", text);
+    cr_assert_eq(weir_load_rlx(&header.magic), WEIR_SECTION_MAGIC, "%s", text);
     cr_assert_eq(weir_load_rlx(&header.size), SIZE, "%s", text);
     cr_assert_str_eq((const char *)header.name, name, "%s", text);
 }
@@ -896,7 +893,7 @@ static void walk_meetings(size_t from, size_t to)
             long n = 1;
             while (run_meeting(dir, scopes[scope], &meetings[i], n))
                 n++;
-            cr_assert_gt(n, 5, "%s: %ld calls", meetings[i].text, n);
+            cr_assert_gt(n, 4, "%s: %ld calls", meetings[i].text, n);
         }
 }
 

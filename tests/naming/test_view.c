@@ -51,7 +51,7 @@ Test(view, a_range_that_is_not_inside_the_content_is_refused)
         { 0 - KIB64, 0 },     { 0 - KIB64, KIB64 },  { 0 - KIB64, 2 * KIB64 },  { UINT64_C(1) << 63, 1 },
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
-        check_refused(section, rows[i][0], rows[i][1], WEIR_READ_WRITE, WEIR_E_INVALID);
+        check_refused(section, rows[i][0], rows[i][1], WEIR_READ_WRITE, WEIR_E_RANGE);
     CHECK_OK(weir_section_close(section));
 }
 
@@ -61,7 +61,7 @@ Test(view, an_offset_that_is_no_multiple_of_64_kib_is_refused)
     weir_section *section = create("v", 4 * KIB64);
     static const uint64_t offsets[] = { 1, 4095, 4096, 8192, 32768, 65535, 65537, 2 * 65536 - 4096 };
     for (size_t i = 0; i < sizeof offsets / sizeof offsets[0]; i++)
-        check_refused(section, offsets[i], 1, WEIR_READ_ONLY, WEIR_E_INVALID);
+        check_refused(section, offsets[i], 1, WEIR_READ_ONLY, WEIR_E_ALIGNMENT);
     cr_assert(detail_has("64 KiB"), "%s", weir_error_detail());
     CHECK_OK(weir_section_close(section));
 }
@@ -132,7 +132,7 @@ Test(view, access_is_never_wider_than_the_handles_and_no_wider_than_asked_for)
     cr_assert_eq(mappings_of(dir).writable, writable + 1);
     CHECK_OK(weir_view_unmap(&view));
     CHECK_OK(weir_section_open(&observer, "v", &(weir_section_options){ .access = WEIR_READ_ONLY }));
-    check_refused(observer, 0, 0, WEIR_READ_WRITE, WEIR_E_PERMISSION);
+    check_refused(observer, 0, 0, WEIR_READ_WRITE, WEIR_E_ACCESS);
     cr_assert(detail_has("Local/v") && detail_has("read-only"), "%s", weir_error_detail());
     cr_assert_eq(mappings_of(dir).writable, writable);
     CHECK_OK(weir_section_close(observer));
@@ -164,7 +164,7 @@ Test(view, one_mapped_before_extend_stays_and_one_mapped_after_it_sees_the_rest)
     CHECK_OK(weir_section_open(&other, "v", NULL));
     weir_view old, new;
     CHECK_OK(weir_view_map(&old, section, 0, 0, WEIR_READ_WRITE));
-    check_refused(other, KIB64, 0, WEIR_READ_WRITE, WEIR_E_INVALID);
+    check_refused(other, KIB64, 0, WEIR_READ_WRITE, WEIR_E_RANGE);
     CHECK_OK(weir_section_extend(other, 2 * KIB64));
     cr_assert_eq(old.size, KIB64);
     CHECK_OK(weir_view_map(&new, section, KIB64, 0, WEIR_READ_WRITE)); /* it has not asked for the size since */
@@ -182,8 +182,8 @@ Test(view, an_offset_is_not_taken_modulo_4_gib)
     support_shm_dir();
     weir_section *section = create("v", KIB64);
     uint64_t offset = UINT64_C(1) << 32;
-    check_refused(section, offset, 1, WEIR_READ_ONLY, WEIR_E_INVALID);
-    check_refused(section, 0, offset + 1, WEIR_READ_ONLY, WEIR_E_INVALID);
+    check_refused(section, offset, 1, WEIR_READ_ONLY, WEIR_E_RANGE);
+    check_refused(section, 0, offset + 1, WEIR_READ_ONLY, WEIR_E_RANGE);
     CHECK_OK(weir_section_close(section));
 }
 
