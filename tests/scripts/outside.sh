@@ -7,11 +7,18 @@ trap 'rm -rf "$work"' EXIT
 prefix=$work/prefix
 cmake --install "$WEIR_BINARY_DIR" --prefix "$prefix" >"$work/install.log"
 
-# The README's programs, as they stand there: the C blocks that begin with a comment naming the file.
-awk -v dir="$work" '/^```c$/ { getline line; if (match(line, /orders_[a-z]*\.c/)) { file = dir "/" substr(line, RSTART, RLENGTH); n = 0; print line > file; next } }
-     /^```$/ { if (file != "" && n > 40) { print file ": " n " lines, more than 40"; exit 1 } file = "" }
-     file != "" { print > file; n++ }' "$WEIR_SOURCE_DIR/README.md"
+# The programs of the READMEs, as they stand there: the C blocks that begin with a comment naming the file.
+# programs FILE MOST: none may be longer.
+programs() {
+    awk -v dir="$work" -v most="$2" '
+        /^```c$/ { getline line; if (match(line, /[a-z]*_[a-z]*\.c/)) { file = dir "/" substr(line, RSTART, RLENGTH); n = 0; print line > file; next } }
+        /^```$/ { if (file != "" && n > most) { print file ": " n " lines, more than " most; exit 1 } file = "" }
+        file != "" { print > file; n++ }' "$1"
+}
+programs "$WEIR_SOURCE_DIR/README.md" 40
+programs "$WEIR_SOURCE_DIR/naming/README.md" 15
 test -s "$work/orders_producer.c" && test -s "$work/orders_consumer.c"
+test -s "$work/gauge_writer.c" && test -s "$work/gauge_reader.c"
 
 cat >"$work/CMakeLists.txt" <<'CMAKE'
 cmake_minimum_required(VERSION 3.25)
@@ -22,6 +29,10 @@ foreach(side producer consumer)
     target_link_libraries(${side} PRIVATE weir::weir)
     add_executable(${side}_static orders_${side}.c)
     target_link_libraries(${side}_static PRIVATE weir::static)
+endforeach()
+foreach(side writer reader)
+    add_executable(gauge_${side} gauge_${side}.c)
+    target_link_libraries(gauge_${side} PRIVATE weir::weir)
 endforeach()
 CMAKE
 cmake -S "$work" -B "$work/cmake" -DCMAKE_PREFIX_PATH="$prefix" >"$work/cmake.log" 2>&1 || { cat "$work/cmake.log"; exit 1; }
@@ -54,6 +65,22 @@ for kind in "" _static _pc _pc_static; do
     tail -n 1 "$work/out"
     grep -q '^1000 orders' "$work/out"
 done
+
+# The two that share a struct.  The writer ends when its input does.
+mkfifo "$work/input"
+"$work/cmake/gauge_writer" <"$work/input" &
+writer=$!
+exec 3>"$work/input"
+tries=0
+until "$work/cmake/gauge_reader" >"$work/out" && grep -qx '21 degrees' "$work/out"; do
+    tries=$((tries + 1))
+    [ $tries -lt 500 ] || { echo "gauge_reader: $(cat "$work/out")"; exit 1; }
+    sleep 0.01
+done
+cat "$work/out"
+exec 3>&-
+wait $writer
+[ ! -e "$work/weir-u.$(id -u)" ] || { echo "the gauge is left behind"; exit 1; }
 
 # The soname, and nothing exported but weir_.
 objdump -p "$libdir/libweir.so" | grep -q 'SONAME *libweir.so.0.1'

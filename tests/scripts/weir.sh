@@ -1,0 +1,121 @@
+# The program weir: what it shows of sections in each state, what it removes, how it fails.
+set -u
+PATH=$WEIR_PROGRAM_DIR:$PATH
+WEIR_SHM_DIR=$(mktemp -d /dev/shm/weir-tool.XXXXXX)
+export WEIR_SHM_DIR
+pids=
+trap 'kill -9 $pids 2>/dev/null; rm -rf "$WEIR_SHM_DIR"' EXIT
+failed=0
+
+fail() {
+    echo "FAILED: $*"
+    failed=1
+}
+
+# shows WHAT PATTERN: the last output has it.
+shows() {
+    printf '%s\n' "$output" | grep -Eq -- "$2" || fail "$1: no /$2/ in: $output"
+}
+
+# runs STATUS COMMAND ...: its output, both kinds, is in $output.
+runs() {
+    expected=$1
+    shift
+    output=$("$@" 2>&1)
+    status=$?
+    [ $status -eq "$expected" ] || fail "$* ended with $status, not $expected: $output"
+}
+
+valid_json() {
+    if command -v python3 >/dev/null; then
+        printf '%s' "$output" | python3 -c 'import json, sys; json.load(sys.stdin)' || fail "no JSON: $output"
+    else
+        echo "no python3 here: JSON is NOT checked"
+    fi
+}
+
+# until_shown PATTERN COMMAND ...: waits for another process to come so far.
+until_shown() {
+    pattern=$1
+    shift
+    for _ in $(seq 2000); do
+        output=$("$@" 2>&1)
+        printf '%s\n' "$output" | grep -Eq -- "$pattern" && return
+        sleep 0.01
+    done
+    fail "$*: never /$pattern/: $output"
+}
+
+# ---- nothing there ----
+runs 0 weir ls
+shows ls '^NAME'
+runs 0 weir ls --json
+[ "$output" = "[]" ] || fail "ls --json of nothing: $output"
+runs 0 weir clean
+shows clean 'nothing is stale'
+runs 1 weir stat nix
+shows stat 'no section of that name'
+runs 1 weir rm nix
+
+# ---- somebody there ----
+weir-producer orders --count 1000000000 >/dev/null 2>&1 &
+producer=$!
+pids="$pids $producer"
+until_shown 'slots +[0-9]+: 1 present' weir stat orders
+shows stat "user +pid $producer +weir-producer"
+shows stat "view +pid $producer .* offset 0 .* read-write"
+shows stat 'content +channel'
+runs 0 weir ls
+shows ls '^Local/orders +live +channel .* 00600 .* 1 +0'
+runs 0 weir ls --json
+shows ls '"name":"Local/orders","state":"live","content":"channel"'
+valid_json
+runs 0 weir stat orders --json
+shows stat "\"holders\":\\[\\{\"pid\":$producer,\"process\":\"weir-producer\",\"observer\":false"
+valid_json
+runs 1 weir rm orders
+shows rm 'in use'
+runs 0 weir clean
+shows clean 'nothing is stale'
+
+# ---- killed ----
+kill -9 $producer
+wait $producer 2>/dev/null
+until_shown '^Local/orders +stale' weir ls
+runs 0 weir stat orders
+shows stat 'slots +[0-9]+: 0 present, 1 dead'
+shows stat 'users +0'
+
+# ---- something strange ----
+echo "not a section" >"$WEIR_SHM_DIR/weir-g.strange"
+runs 0 weir ls
+shows ls '^Global/strange +strange .*WEIR_E_NOT_WEIR'
+runs 0 weir ls --json
+shows ls '"state":"strange","content":"-","why":"WEIR_E_NOT_WEIR"'
+valid_json
+runs 0 weir stat Global/strange --json
+valid_json
+runs 0 weir clean
+shows clean 'removed Local/orders'
+runs 0 weir ls
+shows ls '^Global/strange'
+printf '%s\n' "$output" | grep -q orders && fail "orders is still there after clean: $output"
+runs 1 weir rm Global/strange
+[ -e "$WEIR_SHM_DIR/weir-g.strange" ] || fail "rm took what is no section"
+
+# ---- misuse ----
+runs 1 weir
+runs 1 weir nonsense
+runs 1 weir ls --long
+runs 1 weir stat
+runs 1 weir stat a b
+runs 1 weir clean now
+runs 1 weir rm
+runs 1 weir stat 'a/b'
+runs 0 weir --help
+runs 0 weir --version
+WEIR_SHM_DIR=$WEIR_SHM_DIR/none runs 1 weir ls
+output=$(weir ls 2>&1 >/dev/full) && fail "ls onto a full disk ended with 0"
+shows ls 'cannot write'
+[ $failed -eq 0 ] && echo "weir: all as expected"
+exit $failed
