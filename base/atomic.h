@@ -8,8 +8,15 @@
 #define WEIR_BASE_ATOMIC_H
 
 #include <stdint.h>
+#include <string.h>
 
-#ifdef __cplusplus
+#if defined(WEIR_ATOMIC_BACKEND)
+
+/* Tests put an explorer of weak memory here, or hooks behind each store: a header that defines all that follows up to
+ * the else, and the two WEIR_PAYLOAD_ macros below. */
+#include WEIR_ATOMIC_BACKEND
+
+#elif defined(__cplusplus)
 
 typedef struct weir_atomic_u64 { uint64_t word; } weir_atomic_u64;
 typedef struct weir_atomic_u32 { uint32_t word; } weir_atomic_u32;
@@ -72,6 +79,12 @@ static inline uint32_t weir_exchange32_rlx(weir_atomic_u32 *a, uint32_t value)
  * a handler in the same thread and for the cheap side of an asymmetric fence. */
 static inline void weir_fence_sc(void) { WEIR_ATOMIC_FENCE_SC(); }
 static inline void weir_fence_compiler(void) { WEIR_ATOMIC_FENCE_COMPILER(); }
+
+/* A record's bytes on their way into a ring and out of it: plain memory, which whoever explores a ring must see. */
+#ifndef WEIR_ATOMIC_BACKEND
+#define WEIR_PAYLOAD_WRITE(to, from, len) memcpy((to), (from), (len))
+#define WEIR_PAYLOAD_READ(to, from, len) memcpy((to), (from), (len))
+#endif
 
 /* weir_word_at is the one place where bytes of a section become a shared word.  off is a multiple of 8. */
 static inline weir_atomic_u64 *weir_word_at(void *base, uint64_t off)

@@ -196,6 +196,11 @@ static inline void weir_spsc_finish(weir_spsc_producer *p, uint64_t start_pos, u
 static inline void weir_spsc_copy(unsigned char *to, const void *msg, uint64_t len)
 {
     const unsigned char *from = (const unsigned char *)msg;
+#ifdef WEIR_ATOMIC_BACKEND
+    if (len != 0)
+        WEIR_PAYLOAD_WRITE(to, from, len);
+    return;
+#endif
     if (len > WEIR_SPSC_COPY_MAX) {
         memcpy(to, from, len);
         return;
@@ -377,7 +382,7 @@ static inline weir_status weir_spsc_pop_more(weir_spsc_consumer *c, void *buffer
         return WEIR_E_TOO_SMALL;
     }
     if (*len != 0)
-        memcpy(buffer, msg, *len);
+        WEIR_PAYLOAD_READ(buffer, msg, *len);
     return WEIR_OK;
 }
 
