@@ -24,8 +24,11 @@ typedef struct weir_atomic_u32 { uint32_t word; } weir_atomic_u32;
 #define WEIR_ATOMIC_LOAD(a, order) __atomic_load_n(&(a)->word, __ATOMIC_##order)
 #define WEIR_ATOMIC_STORE(a, value, order) __atomic_store_n(&(a)->word, (value), __ATOMIC_##order)
 #define WEIR_ATOMIC_EXCHANGE(a, value, order) __atomic_exchange_n(&(a)->word, (value), __ATOMIC_##order)
+#define WEIR_ATOMIC_ADD(a, value, order) __atomic_fetch_add(&(a)->word, (value), __ATOMIC_##order)
 #define WEIR_ATOMIC_OR(a, bits, order) __atomic_fetch_or(&(a)->word, (bits), __ATOMIC_##order)
 #define WEIR_ATOMIC_AND(a, bits, order) __atomic_fetch_and(&(a)->word, (bits), __ATOMIC_##order)
+#define WEIR_ATOMIC_FENCE_ACQ() __atomic_thread_fence(__ATOMIC_ACQUIRE)
+#define WEIR_ATOMIC_FENCE_REL() __atomic_thread_fence(__ATOMIC_RELEASE)
 #define WEIR_ATOMIC_FENCE_SC() __atomic_thread_fence(__ATOMIC_SEQ_CST)
 #define WEIR_ATOMIC_FENCE_COMPILER() __atomic_signal_fence(__ATOMIC_SEQ_CST)
 
@@ -42,8 +45,11 @@ typedef struct weir_atomic_u32 { _Atomic uint32_t word; } weir_atomic_u32;
 #define WEIR_ATOMIC_LOAD(a, order) atomic_load_explicit(&(a)->word, WEIR_ORDER_##order)
 #define WEIR_ATOMIC_STORE(a, value, order) atomic_store_explicit(&(a)->word, (value), WEIR_ORDER_##order)
 #define WEIR_ATOMIC_EXCHANGE(a, value, order) atomic_exchange_explicit(&(a)->word, (value), WEIR_ORDER_##order)
+#define WEIR_ATOMIC_ADD(a, value, order) atomic_fetch_add_explicit(&(a)->word, (value), WEIR_ORDER_##order)
 #define WEIR_ATOMIC_OR(a, bits, order) atomic_fetch_or_explicit(&(a)->word, (bits), WEIR_ORDER_##order)
 #define WEIR_ATOMIC_AND(a, bits, order) atomic_fetch_and_explicit(&(a)->word, (bits), WEIR_ORDER_##order)
+#define WEIR_ATOMIC_FENCE_ACQ() atomic_thread_fence(memory_order_acquire)
+#define WEIR_ATOMIC_FENCE_REL() atomic_thread_fence(memory_order_release)
 #define WEIR_ATOMIC_FENCE_SC() atomic_thread_fence(memory_order_seq_cst)
 #define WEIR_ATOMIC_FENCE_COMPILER() atomic_signal_fence(memory_order_seq_cst)
 
@@ -60,7 +66,11 @@ static inline uint64_t weir_load_acq(const weir_atomic_u64 *a) { return WEIR_ATO
 static inline void weir_store_rlx(weir_atomic_u64 *a, uint64_t value) { WEIR_ATOMIC_STORE(a, value, RELAXED); }
 static inline void weir_store_rel(weir_atomic_u64 *a, uint64_t value) { WEIR_ATOMIC_STORE(a, value, RELEASE); }
 
-/* Both return the word as it was. */
+/* These return the word as it was. */
+static inline uint64_t weir_fetch_add_rlx(weir_atomic_u64 *a, uint64_t value)
+{
+    return WEIR_ATOMIC_ADD(a, value, RELAXED);
+}
 static inline uint64_t weir_fetch_or_rlx(weir_atomic_u64 *a, uint64_t bits) { return WEIR_ATOMIC_OR(a, bits, RELAXED); }
 static inline uint64_t weir_fetch_or_rel(weir_atomic_u64 *a, uint64_t bits) { return WEIR_ATOMIC_OR(a, bits, RELEASE); }
 static inline uint64_t weir_fetch_and_rlx(weir_atomic_u64 *a, uint64_t bits)
@@ -75,9 +85,12 @@ static inline uint32_t weir_exchange32_rlx(weir_atomic_u32 *a, uint32_t value)
     return WEIR_ATOMIC_EXCHANGE(a, value, RELAXED);
 }
 
-/* weir_fence_sc is the full fence of a store-then-load handshake; weir_fence_compiler stops the compiler alone, for
- * a handler in the same thread and for the cheap side of an asymmetric fence. */
+/* weir_fence_sc is the full fence of a store-then-load handshake; weir_fence_acq and _rel order relaxed accesses to
+ * bytes that may be overwritten while they are read; weir_fence_compiler stops the compiler alone, for a handler in the
+ * same thread and for the cheap side of an asymmetric fence. */
 static inline void weir_fence_sc(void) { WEIR_ATOMIC_FENCE_SC(); }
+static inline void weir_fence_acq(void) { WEIR_ATOMIC_FENCE_ACQ(); }
+static inline void weir_fence_rel(void) { WEIR_ATOMIC_FENCE_REL(); }
 static inline void weir_fence_compiler(void) { WEIR_ATOMIC_FENCE_COMPILER(); }
 
 /* A record's bytes on their way into a ring and out of it: plain memory, which whoever explores a ring must see. */
@@ -90,6 +103,42 @@ static inline void weir_fence_compiler(void) { WEIR_ATOMIC_FENCE_COMPILER(); }
 static inline weir_atomic_u64 *weir_word_at(void *base, uint64_t off)
 {
     return (weir_atomic_u64 *)(void *)((unsigned char *)base + off);
+}
+
+/* The same where nothing is written: the memory may be mapped read-only. */
+static inline const weir_atomic_u64 *weir_word_of(const void *base, uint64_t off)
+{
+    return (const weir_atomic_u64 *)(const void *)((const unsigned char *)base + off);
+}
+
+/* weir_words_store and weir_words_load copy bytes into shared words and out of them, each word relaxed: for what may be
+ * overwritten while it is read, which for plain bytes would be a data race.  The last word is filled up with zeros. */
+static inline void weir_words_store(weir_atomic_u64 *words, const void *from, uint64_t len)
+{
+    const unsigned char *bytes = (const unsigned char *)from;
+    for (; len >= 8; words++, bytes += 8, len -= 8) {
+        uint64_t word;
+        memcpy(&word, bytes, 8);
+        weir_store_rlx(words, word);
+    }
+    if (len != 0) {
+        uint64_t word = 0;
+        memcpy(&word, bytes, len);
+        weir_store_rlx(words, word);
+    }
+}
+
+static inline void weir_words_load(void *to, const weir_atomic_u64 *words, uint64_t len)
+{
+    unsigned char *bytes = (unsigned char *)to;
+    for (; len >= 8; words++, bytes += 8, len -= 8) {
+        uint64_t word = weir_load_rlx(words);
+        memcpy(bytes, &word, 8);
+    }
+    if (len != 0) {
+        uint64_t word = weir_load_rlx(words);
+        memcpy(bytes, &word, len);
+    }
 }
 
 #endif

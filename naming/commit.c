@@ -52,15 +52,18 @@ static weir_status check(weir_section *section, bool change, uint64_t offset, ui
     return weir_section_range(section, offset, size);
 }
 
-/* Takes memory for every granule of the range that has none. */
+/* Takes memory for every granule of the range that is not committed.  What a killed commit or decommit left behind is
+ * given back first: it is neither zero, nor free for others. */
 static weir_status take(weir_section *section, uint64_t first, uint64_t end)
 {
     for (uint64_t g = first; g < end;) {
         bool committed;
         uint64_t run = weir_commit_run(section, g, end, &committed);
         if (!committed) {
-            weir_status status =
-                weir_os_allocate(&section->os, file_off(section, g), file_off(section, g + run));
+            uint64_t from = file_off(section, g), to = file_off(section, g + run);
+            weir_status status = weir_os_punch(&section->os, from, to);
+            if (status == WEIR_OK)
+                status = weir_os_allocate(&section->os, from, to);
             if (status != WEIR_OK)
                 return status;
         }
@@ -86,11 +89,8 @@ weir_status weir_section_commit(weir_section *section, uint64_t offset, uint64_t
              * touch a hole. */
             (void)weir_fetch_or_rel(map_word(section, g), mask_of(g, end));
     weir_os_commit_unlock(&section->os, first, end - first);
-    for (struct weir_view_node *node = section->views; status == WEIR_OK && node != NULL; node = node->next) {
-        weir_view view = { .base = node->base, .section = section };
-        status = weir_view_refresh(&view);
-    }
-    return status;
+    return status == WEIR_OK ? weir_views_reach(section, first * WEIR_COMMIT_GRANULE, end * WEIR_COMMIT_GRANULE)
+                             : status;
 }
 
 /* Takes the range's pages out of this handle's views. */
@@ -109,6 +109,24 @@ static weir_status unreach(weir_section *section, uint64_t from, uint64_t to)
     return WEIR_OK;
 }
 
+/* Gives back granules that are all committed; nobody else looks.  What fails stays committed. */
+static weir_status give_back(weir_section *section, uint64_t first, uint64_t end)
+{
+    uint64_t from = first * WEIR_COMMIT_GRANULE, to = end * WEIR_COMMIT_GRANULE;
+    weir_status status = unreach(section, from, to < section->size ? to : section->size);
+    for (uint64_t g = first; status == WEIR_OK && g < end; g = g / 64 * 64 + 64)
+        /* relaxed: nobody else looks, until the lock is shared again */
+        (void)weir_fetch_and_rlx(map_word(section, g), ~mask_of(g, end));
+    if (status == WEIR_OK)
+        status = weir_os_punch(&section->os, file_off(section, first), file_off(section, end));
+    if (status != WEIR_OK) {
+        for (uint64_t g = first; g < end; g = g / 64 * 64 + 64)
+            (void)weir_fetch_or_rlx(map_word(section, g), mask_of(g, end)); /* relaxed: as above */
+        (void)weir_views_reach(section, from, to);
+    }
+    return status;
+}
+
 weir_status weir_section_decommit(weir_section *section, uint64_t offset, uint64_t size_bytes)
 {
     weir_status status = check(section, true, offset, &size_bytes);
@@ -122,13 +140,13 @@ weir_status weir_section_decommit(weir_section *section, uint64_t offset, uint64
     status = weir_os_alone(&section->os);
     if (status != WEIR_OK)
         return status;
-    uint64_t from = first * WEIR_COMMIT_GRANULE, to = stop == section->size ? stop : end * WEIR_COMMIT_GRANULE;
-    status = unreach(section, from, to);
-    for (uint64_t g = first; status == WEIR_OK && g < end; g = g / 64 * 64 + 64)
-        /* relaxed: nobody else looks, until the lock is shared again */
-        (void)weir_fetch_and_rlx(map_word(section, g), ~mask_of(g, end));
-    if (status == WEIR_OK)
-        status = weir_os_punch(&section->os, section->content_off + from, section->content_off + to);
+    for (uint64_t g = first; status == WEIR_OK && g < end;) {
+        bool committed;
+        uint64_t run = weir_commit_run(section, g, end, &committed);
+        if (committed)
+            status = give_back(section, g, g + run);
+        g += run;
+    }
     weir_os_share(&section->os);
     return status;
 }
@@ -148,18 +166,4 @@ weir_status weir_section_committed(weir_section *section, uint64_t offset, uint6
     }
     *size_bytes = size;
     return WEIR_OK;
-}
-
-weir_status weir_commit_recover(weir_section *section)
-{
-    weir_status status = WEIR_OK;
-    uint64_t end = weir_section_granules(section->size);
-    for (uint64_t g = 0; status == WEIR_OK && g < end;) {
-        bool committed;
-        uint64_t run = weir_commit_run(section, g, end, &committed);
-        if (!committed)
-            status = weir_os_punch(&section->os, file_off(section, g), file_off(section, g + run));
-        g += run;
-    }
-    return status;
 }

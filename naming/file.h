@@ -17,7 +17,7 @@ WEIR_BEGIN_DECLS
  *          WEIR_READ_ONLY, WEIR_COPY_ON_WRITE: the file is not changed.
  * Returns:  WEIR_OK; WEIR_E_EMPTY_FILE (the file is empty and no size was given); WEIR_E_FILE_SHORT (read-only or
  *           copy-on-write, and larger than the file); WEIR_E_NOT_FOUND; WEIR_E_EXISTS (WEIR_FILE_NEW); WEIR_E_INVALID
- *           (path, size, flags; not a regular file); WEIR_E_PERMISSION; WEIR_E_NO_SPACE (the file is as it was);
+ *           (path, size, flags; not a regular file; a link to nothing); WEIR_E_PERMISSION; WEIR_E_NO_SPACE (the file is as it was);
  *           WEIR_E_NO_MEMORY; WEIR_E_UNSUPPORTED; WEIR_E_OS.
  * If killed: a file that was growing may be longer than it was, with zeros; a new one may be there, shorter. */
 WEIR_API weir_status weir_section_open_file(weir_section **out, const char *path, uint64_t size_bytes,
@@ -26,7 +26,8 @@ WEIR_API weir_status weir_section_open_file(weir_section **out, const char *path
 /* weir_section_flush returns when everything that was written to the section's file, by any process, and its size, is
  * on the device.  For page-file-backed sections there is nothing to do.
  *
- * Returns:  WEIR_OK; WEIR_E_NO_SPACE; WEIR_E_FORKED; WEIR_E_OS (the device failed: the text says how). */
+ * Returns:  WEIR_OK; WEIR_E_NO_SPACE; WEIR_E_NO_MEMORY; WEIR_E_PERMISSION; WEIR_E_FORKED; WEIR_E_OS (the device
+ *           failed: the text says how). */
 WEIR_API weir_status weir_section_flush(weir_section *section);
 
 WEIR_END_DECLS

@@ -31,7 +31,7 @@ typedef struct weir_section_info {
     uint32_t slots;
     uint32_t present;   /* slots whose holder lives */
     uint32_t dead;      /* slots whose last holder was killed */
-    uint32_t users;     /* handles that keep it alive */
+    uint32_t users;     /* handles that keep it alive; of both at most about 1,000 are counted */
     uint32_t observers; /* handles that only look */
     uint64_t size;      /* bytes of content; of WEIR_RESERVE: the room */
     uint64_t committed; /* bytes of it that are committed */
@@ -40,7 +40,7 @@ typedef struct weir_section_info {
 
 /* A handle that has a section open. */
 typedef struct weir_section_user {
-    uint32_t pid; /* as its own pid namespace has it */
+    uint32_t pid; /* as it says itself, in its own pid namespace */
     bool observer;
 } weir_section_user;
 
@@ -63,13 +63,13 @@ typedef bool (*weir_section_mapping_visit)(const weir_section_mapping *mapping, 
  * (of every user whose directory this user may enter: root's).  In no order.  What comes or goes meanwhile may be
  * missing.  info is valid during the call.
  *
- * Returns:  WEIR_OK; WEIR_E_PERMISSION, WEIR_E_OS (the directory); WEIR_E_NO_MEMORY. */
+ * Returns:  WEIR_OK; WEIR_E_INVALID (no visit); WEIR_E_PERMISSION, WEIR_E_OS (the directory); WEIR_E_NO_MEMORY. */
 WEIR_API weir_status weir_section_list(weir_section_info_visit visit, void *arg);
 
 /* weir_section_stat looks at one name.  Returns: WEIR_OK; WEIR_E_NOT_FOUND; WEIR_E_NAME; otherwise as list. */
 WEIR_API weir_status weir_section_stat(const char *name, weir_section_info *out);
 
-/* weir_section_users visits every handle that has the section open.  At most 65,536 of them.
+/* weir_section_users visits every handle that has the section open; of users and of observers at most about 1,000.
  * Returns: WEIR_OK; WEIR_E_NOT_FOUND; WEIR_E_PERMISSION; WEIR_E_NAME; WEIR_E_OS. */
 WEIR_API weir_status weir_section_users(const char *name, weir_section_user_visit visit, void *arg);
 

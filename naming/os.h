@@ -23,10 +23,10 @@ typedef struct weir_os_section {
     const char *from; /* where its memory comes from, for texts */
     uint32_t uid;     /* whose Local names are meant: the process may change it */
     bool persistent;
-    bool alone;       /* everybody else is kept out until weir_os_share */
     int fd;           /* an open file description of its own, which holds its locks */
     int64_t life;     /* the byte whose lock says that this handle uses it, or looks at it; 0: none */
     uint64_t page;    /* bytes: a mapping begins and ends on a multiple */
+    bool large;       /* pages larger than the system's, from a pool */
     weir_access access;
     uint32_t want, demand, node; /* of its options */
     bool dump;
@@ -45,10 +45,13 @@ typedef struct weir_os_request {
 } weir_os_request;
 
 /* weir_os_acquire opens the section of that name or creates one, as the request allows, replacing a stale one; the
- * result holds a lifetime lock (an observer's does not), and is alone if it is a persistent section that nobody used:
- * then the caller recovers it, and shares.  *created tells which.  Also takes away some other stale
+ * result holds a lifetime lock (an observer's does not).  *created tells which.  Also takes away some other stale
  * sections of this user.  Returns as weir_section_open_or_create does, EXISTS and NOT_FOUND included. */
 weir_status weir_os_acquire(weir_os_section *os, const weir_name *name, const weir_os_request *request, bool *created);
+
+/* weir_os_user gives the uid that this process acts as; weir_os_page a page of memory, in bytes. */
+uint32_t weir_os_user(void);
+uint64_t weir_os_page(void);
 
 /* weir_os_remove is weir_section_remove. */
 weir_status weir_os_remove(const weir_name *name);
@@ -91,7 +94,8 @@ weir_status weir_os_flush(weir_os_section *os);
 /* weir_os_memory is weir_view_memory, of a mapping. */
 weir_status weir_os_memory(weir_os_section *os, void *base, uint64_t bytes, weir_memory *out);
 
-/* Committing a range of the file.  The lock keeps other committers from the granules [first, first + count). */
+/* Committing a range of the file.  The lock keeps other committers from the granules [first, first + count), and
+ * extenders, who take granule 0, from each other. */
 weir_status weir_os_commit_lock(weir_os_section *os, uint64_t first, uint64_t count);
 void weir_os_commit_unlock(weir_os_section *os, uint64_t first, uint64_t count);
 weir_status weir_os_allocate(weir_os_section *os, uint64_t from, uint64_t to);

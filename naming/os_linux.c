@@ -120,6 +120,18 @@ weir_status weir_linux_fail(const char *what, const char *where)
     }
 }
 
+_Static_assert(sizeof(off_t) == 8 && sizeof(size_t) == 8, "sizes and offsets of files and mappings are 64 bits");
+
+uint64_t weir_os_page(void)
+{
+    return (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+uint32_t weir_os_user(void)
+{
+    return geteuid();
+}
+
 int weir_linux_off_standard(int fd)
 {
     if (fd < 0 || fd > 2)
@@ -180,6 +192,21 @@ static weir_os_section *list;
 static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
 static int fork_once_error;
 
+/* A thread that is cancelled inside would leave the lock held for ever: most calls of the system can be cancelled. */
+static _Thread_local int cancel_before;
+
+static void lock_list(void)
+{
+    (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_before);
+    (void)pthread_mutex_lock(&list_lock);
+}
+
+static void unlock_list(void)
+{
+    (void)pthread_mutex_unlock(&list_lock);
+    (void)pthread_setcancelstate(cancel_before, NULL);
+}
+
 static void before_fork(void)
 {
     (void)pthread_mutex_lock(&list_lock);
@@ -213,13 +240,13 @@ weir_status weir_linux_enter(void)
     (void)pthread_once(&fork_once, watch_fork);
     if (fork_once_error != 0)
         return weir_fail(WEIR_E_NO_MEMORY, "no memory for a fork handler");
-    (void)pthread_mutex_lock(&list_lock);
+    lock_list();
     return WEIR_OK;
 }
 
 void weir_linux_leave(void)
 {
-    (void)pthread_mutex_unlock(&list_lock);
+    unlock_list();
 }
 
 void weir_linux_list_add(weir_os_section *os)
@@ -241,12 +268,25 @@ static void list_remove(weir_os_section *os)
         list = os->next;
 }
 
+void weir_linux_step_out(weir_os_section *os, int fd)
+{
+    os->fd = fd;
+    weir_linux_list_add(os);
+    unlock_list();
+}
+
+void weir_linux_step_in(weir_os_section *os)
+{
+    lock_list();
+    list_remove(os);
+}
+
 /* ---- an open section's life ---- */
 
 weir_status weir_linux_adopt(weir_os_section *os, weir_section_kind kind, const char *title,
                              const weir_section_options *options)
 {
-    *os = (weir_os_section){ .fd = -1, .kind = kind, .uid = geteuid(), .page = 4096 };
+    *os = (weir_os_section){ .fd = -1, .kind = kind, .uid = geteuid(), .page = weir_os_page() };
     if (options != NULL) {
         os->access = options->access;
         os->want = options->want | options->demand;
@@ -288,14 +328,14 @@ void weir_os_release(weir_os_section *os)
 {
     int saved = errno;
     if (!os->forked) { /* a child's is closed by its handler; the locks are the parent's */
-        (void)pthread_mutex_lock(&list_lock);
+        lock_list();
         list_remove(os);
         if (os->kind != WEIR_SECTION_FILE && os->access == WEIR_READ_WRITE)
             weir_linux_let_go(os);
         else if (os->life != 0)
             (void)weir_lock_set(os->fd, F_UNLCK, os->life, 1);
         (void)weir_linux.close(os->fd);
-        (void)pthread_mutex_unlock(&list_lock);
+        unlock_list();
     }
     weir_linux_abandon(os);
     errno = saved;
@@ -308,14 +348,20 @@ static uint64_t round_up(uint64_t bytes, uint64_t page)
     return (bytes + page - 1) / page * page;
 }
 
-/* Growing somebody's file: what is behind its end may be somebody else's by now, so it is never cut but to undo. */
+/* Growing somebody's file, from its own end, which may have moved; cut only to undo what was done here. */
 static weir_status grow_file(weir_os_section *os, uint64_t from, uint64_t to)
 {
     struct stat st;
-    weir_status status = weir_linux_allocate(os->fd, from, to, os->from);
-    if (status != WEIR_OK && weir_linux.fstat(os->fd, &st) == 0 && (uint64_t)st.st_size > from &&
-        (uint64_t)st.st_size < to)
-        (void)weir_linux.ftruncate(os->fd, (off_t)from);
+    if (weir_linux.fstat(os->fd, &st) != 0)
+        return weir_linux_fail("cannot look at", os->title);
+    if ((uint64_t)st.st_size > from) /* what is there stays as it is */
+        from = (uint64_t)st.st_size;
+    if (from >= to)
+        return WEIR_OK;
+    uint64_t reached = from;
+    weir_status status = weir_linux_allocate_some(os->fd, from, to, os->from, &reached);
+    if (status != WEIR_OK && reached > from && weir_linux.fstat(os->fd, &st) == 0 && (uint64_t)st.st_size == reached)
+        (void)weir_linux.ftruncate(os->fd, (off_t)from); /* nobody has made it longer since */
     return status;
 }
 
@@ -323,14 +369,14 @@ weir_status weir_os_grow(weir_os_section *os, uint64_t from, uint64_t to)
 {
     int saved = errno;
     weir_status status = WEIR_OK;
-    from = round_up(from, os->page == 4096 ? 1 : os->page); /* a huge page's end was had with its beginning */
-    to = round_up(to, os->page == 4096 ? 1 : os->page);
+    from = round_up(from, os->large ? os->page : 1); /* a large page's end was had with its beginning */
+    to = round_up(to, os->large ? os->page : 1);
     if (os->kind == WEIR_SECTION_FILE) {
         status = grow_file(os, from, to);
     } else if (to > from) {
         /* What lies behind the old size was promised to nobody: an extender that was killed may have left it. */
         (void)weir_linux.ftruncate(os->fd, (off_t)from);
-        status = weir_linux_bind(os->fd, from, to, os->want, os->demand, os->node);
+        status = weir_linux_bind(os, from, to);
         if (status == WEIR_OK)
             status = weir_linux_allocate(os->fd, from, to, os->from);
         if (status != WEIR_OK)
@@ -380,8 +426,7 @@ static int protection_of(weir_access access)
     return access == WEIR_READ_ONLY ? PROT_READ : PROT_READ | PROT_WRITE;
 }
 
-/* The whole pages around a piece of a mapping. */
-static void *pages_around(const weir_os_section *os, void *base, uint64_t *bytes)
+void *weir_linux_pages_around(const weir_os_section *os, void *base, uint64_t *bytes)
 {
     uintptr_t at = (uintptr_t)base;
     uint64_t before = at % os->page;
@@ -395,12 +440,10 @@ weir_status weir_os_map(weir_os_section *os, uint64_t offset, uint64_t bytes, we
     int saved = errno;
     uint64_t before = offset % os->page, len = round_up(before + bytes, os->page);
     int flags = access == WEIR_COPY_ON_WRITE ? MAP_PRIVATE : MAP_SHARED;
-    (void)pthread_mutex_lock(&list_lock); /* a fork between the calls would inherit the memory, and the locks by it */
+    lock_list(); /* a fork between the calls would inherit the memory, and the locks by it */
     weir_status status = WEIR_OK;
     void *at = weir_linux_mmap(os, offset - before, len, reachable ? protection_of(access) : PROT_NONE, flags);
-    if (at == MAP_FAILED && (errno == EPERM || errno == EACCES) && access == WEIR_READ_WRITE)
-        status = weir_fail(WEIR_E_ACCESS, "a writable view of %s, which is sealed against writing", os->title);
-    else if (at == MAP_FAILED)
+    if (at == MAP_FAILED)
         status = weir_linux_fail("cannot map", os->title);
     else if (weir_linux.madvise(at, len, MADV_DONTFORK) != 0)
         status = weir_linux_fail("cannot keep from forked children the memory of", os->title);
@@ -409,7 +452,7 @@ weir_status weir_os_map(weir_os_section *os, uint64_t offset, uint64_t bytes, we
         status = weir_linux_fail("cannot keep out of core dumps the memory of", os->title);
     if (at != MAP_FAILED && status != WEIR_OK)
         (void)weir_linux.munmap(at, len);
-    (void)pthread_mutex_unlock(&list_lock);
+    unlock_list();
     if (status == WEIR_OK)
         *base = (unsigned char *)at + before;
     errno = saved;
@@ -419,7 +462,7 @@ weir_status weir_os_map(weir_os_section *os, uint64_t offset, uint64_t bytes, we
 void weir_os_unmap(weir_os_section *os, void *base, uint64_t bytes)
 {
     int saved = errno;
-    void *at = pages_around(os, base, &bytes);
+    void *at = weir_linux_pages_around(os, base, &bytes);
     if (!os->forked) /* in a child something else may be at these addresses by now */
         (void)weir_linux.munmap(at, bytes);
     errno = saved;
@@ -429,7 +472,7 @@ static weir_status protect(weir_os_section *os, void *base, uint64_t bytes, int 
 {
     int saved = errno;
     weir_status status = WEIR_OK;
-    void *at = pages_around(os, base, &bytes);
+    void *at = weir_linux_pages_around(os, base, &bytes);
     if (weir_linux.mprotect(at, bytes, protection) != 0)
         status = weir_linux_fail("cannot change what can be reached of", os->title);
     errno = saved;
@@ -449,7 +492,7 @@ weir_status weir_os_unreach(weir_os_section *os, void *base, uint64_t bytes)
 weir_status weir_os_flush_range(weir_os_section *os, void *base, uint64_t bytes)
 {
     int saved = errno;
-    void *at = pages_around(os, base, &bytes);
+    void *at = weir_linux_pages_around(os, base, &bytes);
     weir_status status = weir_linux.msync(at, bytes, MS_SYNC) == 0 ? WEIR_OK : weir_linux_fail("cannot flush", os->title);
     errno = saved;
     return status;

@@ -55,6 +55,8 @@ extern weir_linux_calls weir_linux;
 
 /* No status: what was seen has changed meanwhile, look again. */
 #define WEIR_LINUX_AGAIN ((weir_status)0x7fff)
+/* WEIR_E_NO_SPACE, of memory for a new section: others that make the same one may have it. */
+#define WEIR_LINUX_NO_ROOM ((weir_status)0x7ffe)
 
 /* weir_linux_fail is a failed call's status, of errno; what and where make its text. */
 weir_status weir_linux_fail(const char *what, const char *where);
@@ -79,11 +81,16 @@ bool weir_linux_wait(int64_t *deadline);
 
 /* ---- the process's open sections (os_linux.c) ---- */
 
-/* Between enter and leave no other thread forks: a descriptor that is not in the list yet, and a mapping that is not
- * marked yet, exist only there, so that a child finds all it inherits and gives it up. */
+/* Between enter and leave no other thread forks, and this one is not cancelled: a descriptor that is not in the list
+ * yet, and a mapping that is not marked yet, exist only there, so that a child finds all it inherits and gives it up. */
 weir_status weir_linux_enter(void);
 void weir_linux_leave(void);
 void weir_linux_list_add(weir_os_section *os);
+
+/* weir_linux_step_out lets other threads fork and open while this one, in between, takes memory for fd or fills it;
+ * weir_linux_step_in ends that.  fd is os->fd, and in the list, meanwhile. */
+void weir_linux_step_out(weir_os_section *os, int fd);
+void weir_linux_step_in(weir_os_section *os);
 
 /* weir_linux_adopt begins an os section's life: its options and its title, copied.  weir_linux_abandon ends it. */
 weir_status weir_linux_adopt(weir_os_section *os, weir_section_kind kind, const char *title,
@@ -117,7 +124,7 @@ int64_t weir_lock_byte(int64_t first);
 /* weir_lock_share turns a lock of all of `first`'s range into a read lock of one byte. */
 int weir_lock_share(int fd, int64_t first, int64_t byte);
 
-/* weir_lock_walk visits each lock in a range that others hold for reading; -1 with errno. */
+/* weir_lock_walk visits each lock in a range that others hold for reading, about 1,000 of them at most; -1 with errno. */
 int weir_lock_walk(int fd, int64_t first, int64_t len, bool (*visit)(int64_t byte, void *arg), void *arg);
 
 /* weir_lock_fail is what a failed lock says.  where: the file. */
@@ -129,12 +136,21 @@ weir_status weir_lock_fail(const char *where);
  * before anything is asked of the kernel that could kill: see naming/README.md, "create never lies". */
 weir_status weir_linux_allocate(int fd, uint64_t from, uint64_t to, const char *dir);
 
+/* weir_linux_allocate_some: the same; *reached tells how far it came. */
+weir_status weir_linux_allocate_some(int fd, uint64_t from, uint64_t to, const char *dir, uint64_t *reached);
+
+/* weir_linux_check_length: may this process make a file that long?  To be asked before ftruncate, which would kill. */
+weir_status weir_linux_check_length(uint64_t bytes);
+
+/* weir_linux_pages_around gives the whole pages around a piece of a mapping. */
+void *weir_linux_pages_around(const weir_os_section *os, void *base, uint64_t *bytes);
+
 /* weir_linux_read_file reads a small file of /proc or /sys whole, 0-terminated; its length or -1. */
 ssize_t weir_linux_read_file(const char *path, char *text, size_t size);
 
-/* weir_linux_bind asks for [from, to) of a file's memory on a NUMA node, before it is allocated, if WEIR_ON_NODE is in
- * want or demand. */
-weir_status weir_linux_bind(int fd, uint64_t from, uint64_t to, uint32_t want, uint32_t demand, uint32_t node);
+/* weir_linux_bind asks for [from, to) of the file's memory on a NUMA node, before it is allocated, if the options ask for
+ * that.  Not between enter and leave. */
+weir_status weir_linux_bind(weir_os_section *os, uint64_t from, uint64_t to);
 
 /* weir_linux_mmap is mmap at an address that large pages can serve, if they are asked for. */
 void *weir_linux_mmap(const weir_os_section *os, uint64_t offset, uint64_t bytes, int protection, int flags);
@@ -154,11 +170,12 @@ weir_status weir_linux_open_file(const struct weir_place *place, const weir_sect
 weir_status weir_linux_remove_stale(const struct weir_place *place, int fd, const weir_name *name, bool even_persistent,
                                     weir_section_facts *facts);
 
-/* weir_linux_fill has the request fill the start of a new file, and says last that it is a section. */
-weir_status weir_linux_fill(int fd, const weir_os_request *request, uint64_t page, const char *where);
+/* weir_linux_fill has the request fill the start of a new file, and says last that it is a section.  Not between enter
+ * and leave. */
+weir_status weir_linux_fill(weir_os_section *os, const weir_os_request *request);
 
-/* weir_linux_sweep takes stale sections of this user away, a bounded number of both scopes. */
-void weir_linux_sweep(const char *path);
+/* weir_linux_sweep takes stale sections of this user away: that name's, and a bounded number of both scopes. */
+void weir_linux_sweep(const char *path, const weir_name *name);
 
 /* ---- where a name lives (os_linux_place.c) ---- */
 

@@ -29,6 +29,8 @@ static weir_status open_path(const char *path, const weir_section_options *optio
         return WEIR_OK;
     if (errno == ENOENT)
         return weir_fail(WEIR_E_NOT_FOUND, "%s: there is no such file", path);
+    if (errno == EEXIST && (options->flags & WEIR_FILE_NEW) == 0)
+        return weir_fail(WEIR_E_INVALID, "%s is a symbolic link to nothing", path);
     if (errno == EEXIST)
         return weir_fail(WEIR_E_EXISTS, "%s exists", path);
     if (errno == EISDIR || errno == ENXIO || errno == ENODEV)
@@ -91,25 +93,23 @@ weir_status weir_os_open_file(weir_os_section *os, const char *path, uint64_t *s
     if (status == WEIR_OK && (options->flags & (WEIR_FILE_CREATE | WEIR_FILE_NEW)) != 0 &&
         options->access != WEIR_READ_WRITE)
         status = weir_fail(WEIR_E_INVALID, "%s: a file is made for a read-write section only", path);
+    /* Not between enter and leave: it may take long, and there is no lock that a child could keep. */
     if (status == WEIR_OK)
-        status = weir_linux_enter();
-    if (status != WEIR_OK) {
-        weir_linux_abandon(os);
-        errno = saved;
-        return status;
-    }
-    status = open_path(path, options, &os->fd, &made);
+        status = open_path(path, options, &os->fd, &made);
     if (status == WEIR_OK)
         status = agree(os, options, made, size_bytes);
     if (status == WEIR_OK)
+        status = weir_linux_enter();
+    if (status == WEIR_OK) {
         weir_linux_list_add(os);
-    if (status != WEIR_OK && made)
-        unmake(os);
-    if (status != WEIR_OK && os->fd >= 0)
-        (void)weir_linux.close(os->fd);
-    weir_linux_leave();
-    if (status != WEIR_OK)
+        weir_linux_leave();
+    } else {
+        if (made)
+            unmake(os);
+        if (os->fd >= 0)
+            (void)weir_linux.close(os->fd);
         weir_linux_abandon(os);
+    }
     errno = saved;
     return status;
 }

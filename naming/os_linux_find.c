@@ -9,10 +9,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 #define MODE_DEFAULT 0600u
+#define NO_SPACE_TRIES 4 /* of 0 to 1, 2, 4, 8 ms */
 
 static mode_t mode_of(const weir_section_options *options)
 {
@@ -104,20 +105,44 @@ static weir_status find_to_look(const struct weir_place *place, weir_os_section 
     return found == F_UNLCK && !os->persistent ? WEIR_E_NOT_FOUND : WEIR_OK;
 }
 
+/* Would this user have made that file the same, but for its owner? */
 static bool as_made_by(const weir_section_options *options, int fd)
 {
     struct stat st;
-    return weir_linux.fstat(fd, &st) == 0 && (st.st_mode & 07777) == mode_of(options) &&
-           ((options->flags & WEIR_SET_GROUP) == 0 || st.st_gid == options->group);
+    mode_t mode = mode_of(options);
+    bool asked = (options->flags & WEIR_SET_GROUP) != 0, matters = (mode >> 3 & 7 & ~mode) != 0;
+    gid_t group = asked ? options->group : getegid();
+    return weir_linux.fstat(fd, &st) == 0 && (st.st_mode & 07777) == mode && st.st_nlink == 1 &&
+           (st.st_gid == group || (!asked && !matters)); /* a group that may no more than others is no matter */
 }
 
-static weir_status make_again(const struct weir_place *place, weir_os_section *os, const weir_os_request *request,
-                              int fd);
+static weir_status make_again(struct weir_place *place, weir_os_section *os, const weir_os_request *request, int fd);
 
-/* OK: fd is a section with this process's lifetime lock on it (an observer's: without); os->alone: it persists, and
- * nobody had it.  NOT_FOUND: the name is free, or an observer finds nobody there.  AGAIN: something changed
- * meanwhile. */
-static weir_status find(const struct weir_place *place, weir_os_section *os, const weir_os_request *request, int *fd,
+/* The caller has the exclusive lock: nobody uses the section.  As find. */
+static weir_status find_unused(struct weir_place *place, weir_os_section *os, const weir_os_request *request,
+                               int fd, bool *created)
+{
+    weir_section_facts facts;
+    weir_status status = weir_linux_remove_stale(place, fd, &os->name, false, &facts);
+    os->persistent = status == WEIR_OK;
+    if (status == WEIR_OK && request->may_open && weir_lock_share(fd, WEIR_LIFE_FIRST, os->life) != 0)
+        return weir_lock_fail(place->path);
+    if (status == WEIR_OK && !request->may_open)
+        return weir_fail(WEIR_E_EXISTS, "%s exists and persists: open it, or remove it", os->title);
+    if (status != WEIR_E_PERMISSION) /* it is there, or gone, or strange */
+        return status;
+    if (!request->may_create)
+        return WEIR_E_NOT_FOUND; /* stale, whoever may remove it */
+    if (as_made_by(request->options, fd)) {
+        status = make_again(place, os, request, fd);
+        *created = status == WEIR_OK;
+    }
+    return status;
+}
+
+/* OK: fd is a section with this process's lifetime lock on it (an observer's: without).  NOT_FOUND: the name is free,
+ * or an opener finds nobody there.  AGAIN: something changed meanwhile. */
+static weir_status find(struct weir_place *place, weir_os_section *os, const weir_os_request *request, int *fd,
                         bool *created)
 {
     weir_status status = weir_linux_open_file(place, request->options, fd);
@@ -127,15 +152,8 @@ static weir_status find(const struct weir_place *place, weir_os_section *os, con
         return find_to_look(place, os, *fd);
     weir_section_facts facts;
     os->life = weir_lock_byte(WEIR_LIFE_FIRST);
-    if (weir_lock_set(*fd, F_WRLCK, WEIR_LIFE_FIRST, WEIR_RANGE_LEN) == 0) {
-        status = weir_linux_remove_stale(place, *fd, &os->name, false, &facts);
-        os->alone = os->persistent = status == WEIR_OK;
-        if (status == WEIR_E_PERMISSION && request->may_create && as_made_by(request->options, *fd)) {
-            status = make_again(place, os, request, *fd);
-            *created = status == WEIR_OK;
-        }
-        return status;
-    }
+    if (weir_lock_set(*fd, F_WRLCK, WEIR_LIFE_FIRST, WEIR_RANGE_LEN) == 0)
+        return find_unused(place, os, request, *fd, created);
     if (errno != EAGAIN)
         return weir_lock_fail(place->path);
     if (weir_lock_set(*fd, F_RDLCK, os->life, 1) != 0)
@@ -151,13 +169,13 @@ static weir_status find(const struct weir_place *place, weir_os_section *os, con
 
 /* ---- making a section ---- */
 
-weir_status weir_linux_fill(int fd, const weir_os_request *request, uint64_t page, const char *where)
+weir_status weir_linux_fill(weir_os_section *os, const weir_os_request *request)
 {
-    uint64_t len = (request->allocated + page - 1) / page * page;
-    void *base = weir_linux.mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (base == MAP_FAILED)
-        return weir_linux_fail("cannot map a new section in", where);
-    weir_status status = request->fill(base, request->allocated, request->arg);
+    void *base;
+    weir_status status = weir_os_map(os, 0, request->allocated, WEIR_READ_WRITE, true, &base);
+    if (status != WEIR_OK)
+        return status;
+    status = request->fill(base, request->allocated, request->arg);
     if (status == WEIR_OK) {
         /* The magic last, for one made again in place, which has its name already: who is killed before has made
          * nothing.  No order is needed between processors: others look under a lock. */
@@ -165,18 +183,20 @@ weir_status weir_linux_fill(int fd, const weir_os_request *request, uint64_t pag
         weir_fence_compiler();
         weir_store_rlx(&header->magic, WEIR_SECTION_MAGIC);
     }
-    (void)weir_linux.munmap(base, len);
+    weir_os_unmap(os, base, request->allocated);
     return status;
 }
 
 /* Makes the file as long as it will be and allocates what is real from the start. */
-static weir_status take_room(int fd, const weir_os_request *request, uint64_t from, const char *path)
+static weir_status take_room(weir_os_section *os, const weir_os_request *request, uint64_t from)
 {
-    if (request->bytes != request->allocated && weir_linux.ftruncate(fd, (off_t)request->bytes) != 0)
-        return weir_linux_fail("cannot reserve the room of a section in", path);
-    const weir_section_options *options = request->options;
-    weir_status status = weir_linux_bind(fd, 0, request->bytes, options->want, options->demand, options->node);
-    return status == WEIR_OK ? weir_linux_allocate(fd, from, request->allocated, path) : status;
+    weir_status status = weir_linux_check_length(request->bytes);
+    if (status != WEIR_OK)
+        return status;
+    if (request->bytes != request->allocated && weir_linux.ftruncate(os->fd, (off_t)request->bytes) != 0)
+        return weir_linux_fail("cannot reserve the room of a section in", os->from);
+    status = weir_linux_bind(os, 0, request->bytes);
+    return status == WEIR_OK ? weir_linux_allocate(os->fd, from, request->allocated, os->from) : status;
 }
 
 /* Gives the file without a name its name, if that is free.  AGAIN: it is not, or the directory is gone. */
@@ -219,8 +239,24 @@ static int by_name(const struct weir_place *place, weir_os_section *os, int fd)
     return named;
 }
 
+/* Memory is taken and filled while other threads may fork: a child finds the file in the list, and must not find the
+ * directories. */
+static void step_out(struct weir_place *place, weir_os_section *os, int fd)
+{
+    weir_place_close(place);
+    weir_linux_step_out(os, fd);
+}
+
+static weir_status step_in(struct weir_place *place, weir_os_section *os)
+{
+    weir_linux_step_in(os);
+    weir_status status = weir_place_open(place, os->dir, os->name.scope, true);
+    weir_place_name(place, &os->name);
+    return status;
+}
+
 /* OK: fd is the new section, whole, with this process's lifetime lock on it.  AGAIN: somebody else was first. */
-static weir_status make(const struct weir_place *place, weir_os_section *os, const weir_os_request *request, int *fd)
+static weir_status make(struct weir_place *place, weir_os_section *os, const weir_os_request *request, int *fd)
 {
     const weir_section_options *options = request->options;
     *fd = weir_linux_off_standard(weir_linux.openat(place->dir, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
@@ -234,9 +270,15 @@ static weir_status make(const struct weir_place *place, weir_os_section *os, con
         return weir_linux_fail("cannot give the group asked for to a section in", place->path);
     if (weir_linux.fchmod(*fd, mode_of(options)) != 0) /* whatever the umask */
         return weir_linux_fail("cannot set the mode of a section in", place->path);
-    weir_status status = take_room(*fd, request, 0, place->path);
+    step_out(place, os, *fd);
+    weir_status status = take_room(os, request, 0);
+    if (status == WEIR_E_NO_SPACE)
+        status = WEIR_LINUX_NO_ROOM;
     if (status == WEIR_OK)
-        status = weir_linux_fill(*fd, request, 4096, place->path);
+        status = weir_linux_fill(os, request);
+    weir_status back = step_in(place, os);
+    if (status == WEIR_OK)
+        status = back;
     if (status != WEIR_OK)
         return status;
     os->life = weir_lock_byte(WEIR_LIFE_FIRST);
@@ -249,25 +291,43 @@ static weir_status make(const struct weir_place *place, weir_os_section *os, con
     return status;
 }
 
+/* Makes a section an unfinished one of its name, and gives all else of it back. */
+static weir_status clear(weir_os_section *os)
+{
+    void *base;
+    weir_status status = weir_os_map(os, 0, WEIR_SECTION_HEADER, WEIR_READ_WRITE, true, &base);
+    if (status != WEIR_OK)
+        return status;
+    weir_section_layout *header = base;
+    unsigned char *bytes = base;
+    const size_t name_end = offsetof(weir_section_layout, name) + sizeof header->name;
+    weir_store_rlx(&header->magic, WEIR_SECTION_MAGIC_MAKING); /* relaxed: the locks keep all others out */
+    weir_fence_compiler(); /* whoever is killed from here on leaves an unfinished section of this name */
+    memset(bytes + sizeof header->magic, 0, offsetof(weir_section_layout, name) - sizeof header->magic);
+    memset(bytes + name_end, 0, WEIR_SECTION_HEADER - name_end);
+    weir_os_unmap(os, base, WEIR_SECTION_HEADER);
+    return weir_linux.ftruncate(os->fd, WEIR_SECTION_HEADER) == 0 ? WEIR_OK
+                                                                   : weir_linux_fail("cannot make again", os->title);
+}
+
 /* A stale Global section of another owner, who alone may unlink it in a sticky directory: it is made again in place, if
  * it is as this user would have made it.  The caller has the exclusive lock; on success it is shared.  A death in here
  * leaves the magic of the unfinished, which anybody may make again or its owner's sweep takes. */
-static weir_status make_again(const struct weir_place *place, weir_os_section *os, const weir_os_request *request,
-                              int fd)
+static weir_status make_again(struct weir_place *place, weir_os_section *os, const weir_os_request *request, int fd)
 {
-    weir_section_layout *header = weir_linux.mmap(NULL, WEIR_SECTION_HEADER, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (header == MAP_FAILED)
-        return weir_linux_fail("cannot map", os->title);
-    weir_store_rlx(&header->magic, WEIR_SECTION_MAGIC_MAKING); /* relaxed: the lock keeps all others out */
-    memset((unsigned char *)header + sizeof header->magic, 0, WEIR_SECTION_HEADER - sizeof header->magic);
-    (void)weir_linux.munmap(header, WEIR_SECTION_HEADER);
-    weir_status status = WEIR_OK;
-    if (weir_linux.ftruncate(fd, WEIR_SECTION_HEADER) != 0)
-        status = weir_linux_fail("cannot make again", os->title);
+    if (weir_lock_set(fd, F_WRLCK, WEIR_LOOK_FIRST, WEIR_RANGE_LEN) != 0) /* an observer may be looking */
+        return errno == EAGAIN ? WEIR_LINUX_AGAIN : weir_lock_fail(place->path);
+    step_out(place, os, fd);
+    weir_status status = clear(os);
     if (status == WEIR_OK)
-        status = take_room(fd, request, WEIR_SECTION_HEADER, place->path);
+        status = take_room(os, request, WEIR_SECTION_HEADER);
     if (status == WEIR_OK)
-        status = weir_linux_fill(fd, request, 4096, place->path);
+        status = weir_linux_fill(os, request);
+    weir_status back = step_in(place, os);
+    if (status == WEIR_OK)
+        status = back;
+    if (status == WEIR_OK)
+        (void)weir_lock_set(fd, F_UNLCK, WEIR_LOOK_FIRST, WEIR_RANGE_LEN);
     if (status == WEIR_OK && weir_lock_share(fd, WEIR_LIFE_FIRST, os->life) != 0)
         status = weir_lock_fail(place->path);
     os->persistent = (request->options->flags & WEIR_PERSISTENT) != 0;
@@ -283,13 +343,12 @@ static weir_status attempt(weir_os_section *os, const weir_os_request *request, 
     weir_status status = weir_place_open(&place, os->dir, os->name.scope, request->may_create);
     bool opened = status == WEIR_OK;
     int fd = -1;
-    os->alone = os->persistent = *created = false;
+    os->persistent = *created = false;
     if (opened) {
         weir_place_name(&place, &os->name);
         status = find(&place, os, request, &fd, created);
         if (status == WEIR_OK && !request->may_open && !*created) {
-            status = weir_fail(WEIR_E_EXISTS, "%s exists and %s", os->name.text,
-                               os->alone ? "persists: open it, or remove it" : "is in use");
+            status = weir_fail(WEIR_E_EXISTS, "%s exists and is in use", os->title);
         } else if (status == WEIR_E_NOT_FOUND && request->may_create) {
             if (fd >= 0)
                 (void)weir_linux.close(fd);
@@ -315,26 +374,39 @@ static weir_status attempt(weir_os_section *os, const weir_os_request *request, 
     return status;
 }
 
+/* Of several that make one section at once, each takes memory for it, and where there is not that much, none may get
+ * it: so a creator that finds none waits a little, of random length, and looks again. */
+static void back_off(const weir_os_section *os, int tries)
+{
+    int64_t spread = (int64_t)(((uintptr_t)os >> 4 ^ (uint64_t)weir_linux_now_ns()) % 1000) * 1000;
+    (void)nanosleep(&(struct timespec){ .tv_nsec = spread << tries }, NULL);
+}
+
 static weir_status acquire(weir_os_section *os, const weir_os_request *request, bool *created)
 {
     struct weir_detail detail;
     int64_t wait = 0;
+    int no_space = 0;
     for (bool first = true;; first = false) {
         weir_status status = weir_linux_enter();
         if (status != WEIR_OK)
             return status;
         if (first && os->access == WEIR_READ_WRITE) {
             weir_detail_save(&detail);
-            weir_linux_sweep(os->dir);
+            weir_linux_sweep(os->dir, &os->name);
             weir_detail_restore(&detail); /* what a sweep could not take away is no fault of this call */
         }
         status = attempt(os, request, created);
         if (status == WEIR_OK)
             weir_linux_list_add(os);
         weir_linux_leave();
-        if (status != WEIR_LINUX_AGAIN)
+        if (status == WEIR_LINUX_NO_ROOM && no_space < NO_SPACE_TRIES)
+            back_off(os, no_space++);
+        else if (status == WEIR_LINUX_NO_ROOM)
+            return WEIR_E_NO_SPACE;
+        else if (status != WEIR_LINUX_AGAIN)
             return status;
-        if (!weir_linux_wait(&wait))
+        else if (!weir_linux_wait(&wait))
             return weir_fail(WEIR_E_BUSY, "%s has been held locked for 2 seconds by somebody", os->title);
     }
 }

@@ -69,8 +69,13 @@ static void sweep(const char *path, weir_scope scope)
     weir_place_close(&place);
 }
 
-void weir_linux_sweep(const char *path)
+void weir_linux_sweep(const char *path, const weir_name *name)
 {
+    struct weir_place place;
+    bool used;
+    if (weir_place_open(&place, path, name->scope, false) == WEIR_OK) /* whatever its mode, and wherever it stands */
+        (void)sweep_one(&place, name, &used);
+    weir_place_close(&place);
     sweep(path, WEIR_LOCAL);
     sweep(path, WEIR_GLOBAL);
 }
@@ -146,6 +151,13 @@ static void look_inside(int fd, const weir_name *name, weir_section_info *info)
     look_at_slots(fd, info);
 }
 
+/* What stands there and may not be looked at, or has gone meanwhile. */
+static weir_status strange(const struct weir_place *place, const char *file, weir_status status, const char *why)
+{
+    status = weir_place_squatted(place, place->dir, file, status, why);
+    return status == WEIR_LINUX_AGAIN ? WEIR_E_NOT_FOUND : status;
+}
+
 /* Opens a name to look at it, whoever's it is. */
 static weir_status open_to_look(const struct weir_place *place, const char *file, struct stat *st, int *fd)
 {
@@ -153,15 +165,14 @@ static weir_status open_to_look(const struct weir_place *place, const char *file
     if (weir_linux.fstatat(place->dir, file, st, AT_SYMLINK_NOFOLLOW) != 0)
         return errno == ENOENT ? WEIR_E_NOT_FOUND : weir_linux_fail("cannot look at", file);
     if (!S_ISREG(st->st_mode))
-        return weir_place_squatted(place, place->dir, file, WEIR_E_NOT_WEIR, "no weir section");
+        return strange(place, file, WEIR_E_NOT_WEIR, "no weir section");
     *fd = weir_linux_off_standard(
         weir_linux.openat(place->dir, file, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0));
     if (*fd >= 0)
         return weir_linux.fstat(*fd, st) == 0 ? WEIR_OK : weir_linux_fail("cannot look at", file);
     return errno == ENOENT ? WEIR_E_NOT_FOUND
-           : errno == EACCES
-               ? weir_place_squatted(place, place->dir, file, WEIR_E_PERMISSION, "you may not open it")
-               : weir_linux_fail("cannot open", file);
+           : errno == EACCES ? strange(place, file, WEIR_E_PERMISSION, "you may not open it")
+                             : weir_linux_fail("cannot open", file);
 }
 
 /* NOT_FOUND: it is gone. */
@@ -174,7 +185,7 @@ static weir_status look(struct weir_place *place, const weir_name *name, weir_se
     memcpy(info->name, name->text, sizeof info->name);
     info->state = WEIR_SECTION_STRANGE;
     info->why = open_to_look(place, place->file, &st, &fd);
-    if (info->why == WEIR_E_NOT_FOUND || info->why == WEIR_LINUX_AGAIN)
+    if (info->why == WEIR_E_NOT_FOUND)
         return WEIR_E_NOT_FOUND;
     info->mode = st.st_mode & 07777;
     info->owner = st.st_uid;
@@ -201,8 +212,8 @@ weir_status weir_section_stat(const char *text, weir_section_info *out)
         status = weir_place_open(&place, path, name.scope, false);
         if (status == WEIR_OK)
             status = look(&place, &name, &info);
-        if (status == WEIR_E_NOT_FOUND)
-            (void)weir_fail(status, "%s: there is no section of that name in %s", name.text, path);
+        if (status == WEIR_E_NOT_FOUND || status == WEIR_LINUX_AGAIN)
+            status = weir_fail(WEIR_E_NOT_FOUND, "%s: there is no section of that name in %s", name.text, path);
         weir_place_close(&place);
         free(path);
     }
@@ -288,7 +299,7 @@ static weir_status walk_all(struct walk *walk, bool others)
         weir_status opened = weir_place_open(&walk->place, path, walk->scope, false);
         if (opened == WEIR_OK)
             go_on = walk_directory(walk);
-        else if (opened != WEIR_E_NOT_FOUND && status == WEIR_OK)
+        else if (opened != WEIR_E_NOT_FOUND && opened != WEIR_LINUX_AGAIN && status == WEIR_OK)
             status = opened;
         weir_place_close(&walk->place);
     }
@@ -311,6 +322,8 @@ static bool list_name(struct walk *walk, const weir_name *name)
 weir_status weir_section_list(weir_section_info_visit visit, void *arg)
 {
     struct weir_detail detail;
+    if (visit == NULL)
+        return weir_fail(WEIR_E_INVALID, "no visit for the sections");
     weir_detail_save(&detail);
     struct walk walk = { .name = list_name, .visit = visit, .arg = arg };
     weir_status status = walk_all(&walk, true);

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #define PID_SHIFT 28     /* bits of the byte's number behind the pid: which handle of the process */
-#define WALK_MAX 65536   /* locks that one walk looks at: a hostile reader may hold any number */
+#define WALK_MAX 2048    /* looks of one walk: each costs what locks there are, and a hostile reader may hold any number */
 
 static int call(int fd, int command, struct flock *range)
 {
@@ -169,7 +169,6 @@ weir_status weir_os_alone(weir_os_section *os)
         (void)weir_lock_share(os->fd, WEIR_LIFE_FIRST, os->life);
     }
     errno = saved;
-    os->alone = status == WEIR_OK;
     return status;
 }
 
@@ -178,6 +177,5 @@ void weir_os_share(weir_os_section *os)
     int saved = errno;
     (void)weir_lock_set(os->fd, F_UNLCK, WEIR_LOOK_FIRST, WEIR_RANGE_LEN);
     (void)weir_lock_share(os->fd, WEIR_LIFE_FIRST, os->life);
-    os->alone = false;
     errno = saved;
 }

@@ -19,25 +19,29 @@
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE 25
 #endif
-#define SMALL_PAGE UINT64_C(4096)
+#define TRIES_MAX 16 /* at an advice that signals interrupt */
 #define SAMPLES 64
 
 /* ---- asking ---- */
 
-weir_status weir_linux_bind(int fd, uint64_t from, uint64_t to, uint32_t want, uint32_t demand, uint32_t node)
+weir_status weir_linux_bind(weir_os_section *os, uint64_t from, uint64_t to)
 {
-    if (((want | demand) & WEIR_ON_NODE) == 0)
+    if ((os->want & WEIR_ON_NODE) == 0)
         return WEIR_OK;
     /* The policy is the file's: it holds for what is allocated later, through any mapping or none. */
-    uint64_t begin = from - from % SMALL_PAGE;
-    void *at = weir_linux.mmap(NULL, to - begin, PROT_NONE, MAP_SHARED, fd, (off_t)begin);
-    long result = at == MAP_FAILED ? -1 : weir_linux.mbind(at, to - begin, node);
-    int error = errno;
-    if (at != MAP_FAILED)
-        (void)weir_linux.munmap(at, to - begin);
-    if (result == 0 || (demand & WEIR_ON_NODE) == 0)
+    uint64_t len = to - from;
+    void *base;
+    long result = -1;
+    int error = ENOMEM;
+    if (weir_os_map(os, from, len, WEIR_READ_ONLY, false, &base) == WEIR_OK) {
+        void *at = weir_linux_pages_around(os, base, &len);
+        result = weir_linux.mbind(at, len, os->node);
+        error = errno;
+        weir_os_unmap(os, base, to - from);
+    }
+    if (result == 0 || (os->demand & WEIR_ON_NODE) == 0)
         return WEIR_OK;
-    return weir_fail(WEIR_E_UNSUPPORTED, "memory of NUMA node %u cannot be had: %s", node,
+    return weir_fail(WEIR_E_UNSUPPORTED, "memory of NUMA node %u cannot be had: %s", os->node,
                      error == EINVAL ? "there is no such node, or this process may not use it" : strerror(error));
 }
 
@@ -53,7 +57,7 @@ static uint64_t large_page(void)
 /* Transparent ones need an address that is as far from a large page's beginning as the offset in the file is. */
 static bool transparent(const weir_os_section *os)
 {
-    return (os->want & WEIR_LARGE_PAGES) != 0 && os->kind != WEIR_SECTION_FILE && os->page == SMALL_PAGE;
+    return (os->want & WEIR_LARGE_PAGES) != 0 && os->kind != WEIR_SECTION_FILE && !os->large;
 }
 
 void *weir_linux_mmap(const weir_os_section *os, uint64_t offset, uint64_t bytes, int protection, int flags)
@@ -68,23 +72,22 @@ void *weir_linux_mmap(const weir_os_section *os, uint64_t offset, uint64_t bytes
     uint64_t skip = (offset - (uintptr_t)room) % large;
     void *at = weir_linux.mmap(room + skip, bytes, protection, flags | MAP_FIXED, os->fd, (off_t)offset);
     int error = errno;
-    if (at == MAP_FAILED)
-        (void)weir_linux.munmap(room, bytes + large);
-    else {
-        if (skip != 0)
-            (void)weir_linux.munmap(room, skip);
-        (void)weir_linux.munmap(room + skip + bytes, large - skip);
-    }
+    /* What the map failed to take stays reserved: on some kernels it is free by now, and may be another thread's. */
+    if (skip != 0)
+        (void)weir_linux.munmap(room, skip);
+    (void)weir_linux.munmap(room + skip + bytes, large - skip);
     errno = error;
     return at;
 }
 
 static int advise(void *at, uint64_t bytes, int advice)
 {
-    int result;
-    do
+    int result = -1;
+    for (int tries = 0; result != 0 && tries < TRIES_MAX; tries++) {
         result = weir_linux.madvise(at, bytes, advice);
-    while (result != 0 && (errno == EINTR || errno == EAGAIN));
+        if (errno != EINTR) /* not EAGAIN: another process can keep a page from being moved for ever */
+            break;
+    }
     return result;
 }
 
@@ -116,8 +119,8 @@ static weir_status lock_in_memory(const weir_os_section *os, void *at, uint64_t 
 weir_status weir_os_prepare(weir_os_section *os, void *base, uint64_t bytes, weir_access access)
 {
     int saved = errno;
-    uint64_t before = (uintptr_t)base % os->page, len = (before + bytes + os->page - 1) / os->page * os->page;
-    void *at = (unsigned char *)base - before;
+    uint64_t len = bytes;
+    void *at = weir_linux_pages_around(os, base, &len);
     weir_status status = WEIR_OK;
     if (transparent(os)) { /* whether they came is looked at below */
         (void)advise(at, len, MADV_HUGEPAGE);
@@ -147,7 +150,7 @@ weir_status weir_os_prepare(weir_os_section *os, void *base, uint64_t bytes, wei
 /* What /proc/self/smaps says of the pieces of a view that can be touched. */
 struct account {
     uint64_t from, to;               /* the view's pages */
-    const char *name;                /* what a mapping's path ends with or contains */
+    const char *name;                /* the last part of a mapping's path, as it should be */
     uint64_t bytes, resident, large, locked, page;
     uint64_t large_possible;         /* bytes of large pages that lie wholly in it */
     bool all_locked, all_kept_out, all_named;
@@ -171,7 +174,10 @@ static void begin_mapping(struct account *a, const char *line, uint64_t low, uin
         uint64_t first = (a->low + large - 1) / large * large, last = a->high / large * large;
         a->large_possible += last > first ? last - first : 0;
     }
-    if (strstr(line, a->name) == NULL)
+    const char *path = strchr(line, '/');
+    const char *last = path != NULL && strncmp(path, "/memfd:", 7) != 0 ? strrchr(path, '/') : path;
+    size_t len = strlen(a->name);
+    if (last == NULL || strncmp(last + 1, a->name, len) != 0 || (last[1 + len] != '\n' && last[1 + len] != ' '))
         a->all_named = false;
 }
 
@@ -244,23 +250,35 @@ static int32_t node_of(const weir_os_section *os, unsigned char *at, uint64_t le
     return node;
 }
 
+/* The last part of the path that /proc/PID/maps should show. */
+static void name_in_maps(const weir_os_section *os, char *name, size_t size)
+{
+    const char *slash = strrchr(os->title, '/');
+    if (os->kind == WEIR_SECTION_UNNAMED)
+        (void)snprintf(name, size, "memfd:%s", os->title);
+    else if (os->kind == WEIR_SECTION_FILE)
+        (void)snprintf(name, size, "%s", slash != NULL ? slash + 1 : os->title);
+    else
+        (void)snprintf(name, size, "%s%s", os->name.scope == WEIR_GLOBAL ? WEIR_PLACE_GLOBAL : "",
+                       os->name.text + os->name.word_off);
+}
+
 weir_status weir_os_memory(weir_os_section *os, void *base, uint64_t bytes, weir_memory *out)
 {
     int saved = errno;
-    uint64_t before = (uintptr_t)base % os->page, len = (before + bytes + os->page - 1) / os->page * os->page;
-    unsigned char *at = (unsigned char *)base - before;
-    const char *name = os->kind == WEIR_SECTION_NAMED ? os->name.text + os->name.word_off : os->title;
-    if (os->kind == WEIR_SECTION_FILE && strrchr(name, '/') != NULL)
-        name = strrchr(name, '/') + 1;
+    uint64_t len = bytes;
+    unsigned char *at = weir_linux_pages_around(os, base, &len);
+    char name[WEIR_PLACE_PATH];
+    name_in_maps(os, name, sizeof name);
     struct account a = { .from = (uintptr_t)at, .to = (uintptr_t)at + len, .name = name };
-    if (!read_account(&a, os->page > SMALL_PAGE ? 0 : large_page())) {
+    if (!read_account(&a, os->large ? 0 : large_page())) {
         weir_status status = errno == ENOENT
                                  ? weir_fail(WEIR_E_UNSUPPORTED, "what a view got is in /proc, which is not mounted")
                                  : weir_linux_fail("cannot read", "/proc/self/smaps");
         errno = saved;
         return status;
     }
-    bool any = a.bytes != 0, huge = a.page > SMALL_PAGE;
+    bool any = a.bytes != 0, huge = os->large;
     weir_memory memory = {
         .node = node_of(os, at, len),
         .page_bytes = a.page,

@@ -161,23 +161,38 @@ static weir_status check_memory(int fd, uint64_t need)
     return WEIR_OK;
 }
 
+weir_status weir_linux_check_length(uint64_t bytes)
+{
+    char a[WEIR_SIZE_TEXT_MAX], b[WEIR_SIZE_TEXT_MAX];
+    struct rlimit limit;
+    if (weir_linux.getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && bytes > limit.rlim_cur)
+        return weir_fail(WEIR_E_NO_SPACE, "needs a file of %s, the limit on file sizes (ulimit -f) is %s",
+                         weir_size_text(a, bytes), weir_size_text(b, (uint64_t)limit.rlim_cur));
+    return WEIR_OK;
+}
+
 weir_status weir_linux_allocate(int fd, uint64_t from, uint64_t to, const char *dir)
+{
+    uint64_t reached;
+    return weir_linux_allocate_some(fd, from, to, dir, &reached);
+}
+
+weir_status weir_linux_allocate_some(int fd, uint64_t from, uint64_t to, const char *dir, uint64_t *reached)
 {
     char a[WEIR_SIZE_TEXT_MAX], b[WEIR_SIZE_TEXT_MAX];
     int saved = errno;
     uint64_t need = to - from;
-    struct rlimit limit;
-    if (weir_linux.getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && to > limit.rlim_cur)
-        return weir_fail(WEIR_E_NO_SPACE, "needs a file of %s, the limit on file sizes (ulimit -f) is %s",
-                         weir_size_text(a, to), weir_size_text(b, (uint64_t)limit.rlim_cur));
-    weir_status status = check_filesystem(fd, need, dir);
+    *reached = from;
+    weir_status status = weir_linux_check_length(to);
+    if (status == WEIR_OK)
+        status = check_filesystem(fd, need, dir);
     if (status == WEIR_OK)
         status = check_memory(fd, need);
     uint64_t chunk = CHUNK;
     for (uint64_t at = from; status == WEIR_OK && at < to;) {
         uint64_t len = to - at < chunk ? to - at : chunk;
         if (weir_linux.fallocate(fd, 0, (off_t)at, (off_t)len) == 0)
-            at += len;
+            *reached = at += len;
         else if (errno == ENOSPC || errno == ENOMEM || errno == EDQUOT)
             status = weir_fail(WEIR_E_NO_SPACE, "needs %s, %s gave %s and then said: %s",
                                weir_size_text(a, need), dir, weir_size_text(b, at - from), strerror(errno));
@@ -186,6 +201,8 @@ weir_status weir_linux_allocate(int fd, uint64_t from, uint64_t to, const char *
                                dir);
         else if (errno == EINTR)
             chunk = chunk > CHUNK_MIN ? chunk / 2 : CHUNK_MIN;
+        else if (errno == EPERM)
+            status = weir_fail(WEIR_E_PERMISSION, "fallocate in %s: %s (sealed?)", dir, strerror(errno));
         else
             status = weir_fail(WEIR_E_OS, "fallocate in %s: %s", dir, strerror(errno));
     }

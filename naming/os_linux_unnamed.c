@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/un.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #ifndef MFD_NOEXEC_SEAL
@@ -16,12 +17,19 @@
 #define F_SEAL_FUTURE_WRITE 0x10
 #endif
 
-/* Memory files are of small pages, or of large ones, which come from a pool. */
-static void set_page(weir_os_section *os, const struct stat *st)
+#define HUGETLBFS_MAGIC 0x958458f6
+
+/* Memory files are of the system's pages, or of large ones, which come from a pool.  Not by st_blksize: that is large
+ * where transparent huge pages are only hoped for. */
+static weir_status set_page(weir_os_section *os, int fd)
 {
-    bool large = st->st_blksize > 4096;
-    os->page = large ? (uint64_t)st->st_blksize : 4096;
-    os->from = large ? "the pool of huge pages (vm.nr_hugepages)" : "memory";
+    struct statfs fs;
+    if (fstatfs(fd, &fs) != 0)
+        return weir_linux_fail("cannot look at", os->title);
+    os->large = (unsigned long)fs.f_type == HUGETLBFS_MAGIC;
+    os->page = os->large ? (uint64_t)fs.f_bsize : weir_os_page();
+    os->from = os->large ? "the pool of huge pages (vm.nr_hugepages)" : "memory";
+    return WEIR_OK;
 }
 
 /* ---- making one ---- */
@@ -36,11 +44,10 @@ static int new_file(const char *label, bool large)
     return weir_linux_off_standard(fd);
 }
 
-/* Allocates and fills a new memory file, of large pages or not. */
+/* Makes a memory file, of large pages or not, and takes its memory. */
 static weir_status make(weir_os_section *os, const weir_os_request *request, bool large, int *fd)
 {
     const weir_section_options *options = request->options;
-    struct stat st;
     *fd = new_file(os->title, large);
     if (*fd < 0 && (errno == ENOSYS || (large && errno == EINVAL)))
         return weir_fail(WEIR_E_UNSUPPORTED, "this kernel has no %s", large ? "huge memory files" : "memory files");
@@ -48,17 +55,24 @@ static weir_status make(weir_os_section *os, const weir_os_request *request, boo
         return weir_linux_fail("cannot create a memory file", os->title);
     if ((options->flags & WEIR_SET_GROUP) != 0 && weir_linux.fchown(*fd, (uid_t)-1, options->group) != 0)
         return weir_linux_fail("cannot give the group asked for to", os->title);
-    if (weir_linux.fchmod(*fd, options->mode != 0 ? options->mode : 0600u) != 0 || weir_linux.fstat(*fd, &st) != 0)
+    if (weir_linux.fchmod(*fd, options->mode != 0 ? options->mode : 0600u) != 0)
         return weir_linux_fail("cannot set the mode of", os->title);
-    set_page(os, &st);
+    weir_status status = set_page(os, *fd);
+    if (status != WEIR_OK)
+        return status;
     uint64_t bytes = (request->bytes + os->page - 1) / os->page * os->page;
     uint64_t allocated = (request->allocated + os->page - 1) / os->page * os->page;
+    status = weir_linux_check_length(bytes);
+    if (status != WEIR_OK)
+        return status;
     if (weir_linux.ftruncate(*fd, (off_t)bytes) != 0)
         return weir_linux_fail("cannot reserve the room of", os->title);
-    weir_status status = weir_linux_bind(*fd, 0, bytes, options->want, options->demand, options->node);
+    weir_linux_step_out(os, *fd);
+    status = weir_linux_bind(os, 0, bytes);
     if (status == WEIR_OK)
         status = weir_linux_allocate(*fd, 0, allocated, os->from);
-    return status == WEIR_OK ? weir_linux_fill(*fd, request, os->page, os->title) : status;
+    weir_linux_step_in(os);
+    return status;
 }
 
 weir_status weir_os_create_unnamed(weir_os_section *os, const weir_os_request *request)
@@ -86,19 +100,21 @@ weir_status weir_os_create_unnamed(weir_os_section *os, const weir_os_request *r
     }
     if (status == WEIR_OK)
         status = make(os, request, large, &fd);
-    if (status != WEIR_OK && large && !must && status != WEIR_E_INVALID) { /* wanted, not demanded */
+    if (status != WEIR_OK && large && !must) { /* wanted, not demanded */
         if (fd >= 0)
             (void)weir_linux.close(fd);
         weir_detail_restore(&detail);
         status = make(os, request, false, &fd);
     }
+    if (status == WEIR_OK) {
+        weir_linux_step_out(os, fd);
+        status = weir_linux_fill(os, request);
+        weir_linux_step_in(os);
+    }
     os->fd = fd;
     os->life = weir_lock_byte(WEIR_LIFE_FIRST);
     if (status == WEIR_OK && weir_lock_set(fd, F_RDLCK, os->life, 1) != 0)
         status = weir_lock_fail(os->title);
-    uint32_t seals = options->flags & (WEIR_SEAL_SHRINK | WEIR_SEAL_GROW | WEIR_SEAL_WRITE | WEIR_SEAL_SEAL);
-    if (status == WEIR_OK && seals != 0)
-        status = weir_os_seal(os, seals);
     if (status == WEIR_OK)
         weir_linux_list_add(os);
     else if (fd >= 0)
@@ -176,6 +192,7 @@ static weir_status check_handle(weir_os_section *os, int fd, const weir_section_
 {
     struct stat st;
     weir_section_facts facts;
+    uint64_t magic = 0;
     if (weir_linux.fstat(fd, &st) != 0)
         return errno == EBADF ? weir_fail(WEIR_E_INVALID, "handle %d is not open", fd)
                               : weir_linux_fail("cannot look at", os->title);
@@ -184,21 +201,21 @@ static weir_status check_handle(weir_os_section *os, int fd, const weir_section_
     if ((options->flags & WEIR_EXPECT_OWNER) != 0 && st.st_uid != options->owner)
         return weir_fail(WEIR_E_PERMISSION, "the section of handle %d is of uid %u, not of the expected %u", fd,
                          (unsigned)st.st_uid, options->owner);
+    int mode = weir_linux.fd_flags(fd, F_GETFL, 0), seals = weir_linux.seals(fd, F_GET_SEALS, 0);
+    if (mode < 0 || (seals < 0 && errno != EINVAL))
+        return weir_linux_fail("cannot look at", os->title);
+    if (seals < 0 && weir_linux.pread(fd, &magic, sizeof magic, 0) == sizeof magic && magic == WEIR_SECTION_MAGIC)
+        return weir_fail(WEIR_E_STATE, "the section of handle %d has a name: open it by that", fd);
+    if (seals < 0)
+        return weir_fail(WEIR_E_NOT_WEIR, "handle %d is no weir section's", fd);
     weir_status status = weir_linux_inspect(fd, NULL, os->title, &facts);
-    if (status == WEIR_E_NOT_WEIR && weir_linux.seals(fd, F_GET_SEALS, 0) < 0)
-        return weir_fail(WEIR_E_NOT_WEIR, "handle %d is no unnamed section's: open a named one by its name", fd);
     if (status != WEIR_OK)
         return status;
-    int mode = weir_linux.fd_flags(fd, F_GETFL, 0);
-    if (mode < 0)
-        return weir_linux_fail("cannot look at", os->title);
-    int seals = weir_linux.seals(fd, F_GET_SEALS, 0);
     if (options->access == WEIR_READ_WRITE && (mode & O_ACCMODE) != O_RDWR)
         return weir_fail(WEIR_E_ACCESS, "handle %d was exported read-only", fd);
     if (options->access == WEIR_READ_WRITE && seals > 0 && (seals & F_SEAL_FUTURE_WRITE) != 0)
         return weir_fail(WEIR_E_ACCESS, "the section of handle %d is sealed against writing: attach read-only", fd);
-    set_page(os, &st);
-    return WEIR_OK;
+    return set_page(os, fd);
 }
 
 /* What its creator called it, as /proc has it. */
@@ -319,7 +336,8 @@ weir_status weir_handle_send(int socket, weir_handle handle)
     return status;
 }
 
-/* Takes the descriptors out of a message: the first to *fd, the others are closed.  How many there were. */
+/* Takes the descriptors out of a message: the first to *fd, the others are closed.  How many there were.  Others than
+ * descriptors come where the socket asks for them (SO_PASSCRED, SO_PASSSEC). */
 static unsigned take_descriptors(struct msghdr *message, int *fd)
 {
     unsigned count = 0;
@@ -341,7 +359,7 @@ static unsigned take_descriptors(struct msghdr *message, int *fd)
 weir_status weir_handle_receive(int socket, weir_handle *out)
 {
     int saved = errno, fd = -1;
-    union { struct cmsghdr align; char room[CMSG_SPACE(8 * sizeof fd)]; } control;
+    union { struct cmsghdr align; char room[1024]; } control;
     char byte;
     struct iovec data = { .iov_base = &byte, .iov_len = 1 };
     struct msghdr message = { .msg_iov = &data, .msg_iovlen = 1, .msg_control = control.room,
@@ -357,15 +375,21 @@ weir_status weir_handle_receive(int socket, weir_handle *out)
         status = WEIR_CLOSED;
     } else {
         unsigned count = take_descriptors(&message, &fd);
-        if (count == 0 && (message.msg_flags & MSG_CTRUNC) != 0)
+        bool cut = (message.msg_flags & MSG_CTRUNC) != 0;
+        if (count == 0 && cut)
             status = weir_fail(WEIR_E_NO_MEMORY, "no descriptor is free for the handle that came");
-        else if (count != 1)
-            status = weir_fail(WEIR_E_NOT_WEIR, "a message with %u handles came, not with one", count);
+        else if (count != 1 || cut)
+            status = weir_fail(WEIR_E_NOT_WEIR, "a message with %u handles%s came, not with one", count,
+                               cut ? " and more" : "");
         if (status != WEIR_OK && fd >= 0)
             (void)weir_linux.close(fd);
+        else if (status == WEIR_OK)
+            fd = weir_linux_off_standard(fd);
+        if (status == WEIR_OK && fd < 0)
+            status = weir_linux_fail("cannot keep", "the handle that came");
     }
     if (status == WEIR_OK)
-        *out = weir_linux_off_standard(fd);
+        *out = fd;
     errno = saved;
     return status;
 }

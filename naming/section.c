@@ -75,7 +75,8 @@ static weir_status attach(weir_section *section, const weir_section_options *opt
     uint32_t slots = section->header->slots, flags = section->header->flags;
     uint32_t content = section->header->content;
     uint64_t size = weir_load_rlx(&section->header->size); /* relaxed: refreshed, with its order, below */
-    if (slots > WEIR_SLOTS_MAX || (flags & ~WEIR_SECTION_FLAGS) != 0 || size > WEIR_SECTION_SIZE_MAX)
+    if (weir_load_rlx(&section->header->magic) != WEIR_SECTION_MAGIC || slots > WEIR_SLOTS_MAX ||
+        (flags & ~WEIR_SECTION_FLAGS) != 0 || size == 0 || size > WEIR_SECTION_SIZE_MAX)
         return weir_fail(WEIR_E_CORRUPT, "%s changed while it was opened", section->os.title);
     if (content != options->content)
         return weir_fail(WEIR_E_MISMATCH, "%s holds content %#x, %#x was asked for", section->os.title, content,
@@ -86,7 +87,7 @@ static weir_status attach(weir_section *section, const weir_section_options *opt
 
     uint64_t content_off = weir_section_content_off(flags, size), bytes = 0;
     status = weir_os_bytes(&section->os, &bytes);
-    if (status == WEIR_OK && (size == 0 || bytes < content_off || size > bytes - content_off))
+    if (status == WEIR_OK && (bytes < content_off || size > bytes - content_off))
         status = weir_fail(WEIR_E_CORRUPT, "%s changed while it was opened", section->os.title);
     if (status == WEIR_OK)
         status = weir_os_map(&section->os, 0, content_off, access, true, &base);
@@ -134,6 +135,10 @@ static weir_status check_creation(uint64_t size, const weir_section_options *o)
                          (unsigned long long)WEIR_SECTION_SIZE_MAX);
     if (o->access != WEIR_READ_WRITE)
         return weir_fail(WEIR_E_INVALID, "a section cannot be created read-only: open it after its creator did");
+    if (o->mode != 0 && (o->mode & 0600) != 0600)
+        return weir_fail(WEIR_E_INVALID, "options: mode %#o keeps its own owner out: it needs 0600 at least", o->mode);
+    if ((o->flags & WEIR_RESERVE) != 0 && weir_os_page() > WEIR_SECTION_HEADER)
+        return weir_fail(WEIR_E_UNSUPPORTED, "reserved room needs pages of 4096 bytes");
     if (o->commit_bytes > size || (o->commit_bytes != 0 && (o->flags & WEIR_RESERVE) == 0))
         return weir_fail(WEIR_E_INVALID, "options: commit_bytes %llu, of %llu bytes with WEIR_RESERVE",
                          (unsigned long long)o->commit_bytes, (unsigned long long)size);
@@ -173,10 +178,6 @@ static void plan(weir_os_request *request, struct creation *creation, uint64_t s
 static weir_status finish(weir_section **out, weir_section *section, const weir_section_options *options)
 {
     weir_status status = attach(section, options);
-    if (status == WEIR_OK && section->os.alone && section->reserved)
-        status = weir_commit_recover(section);
-    if (section->os.alone)
-        weir_os_share(&section->os);
     if (status == WEIR_OK) {
         *out = section;
         return status;
@@ -200,6 +201,10 @@ static weir_status acquire(weir_section **out, const char *text, uint64_t size, 
     weir_status status = check_options(options, flags);
     if (status == WEIR_OK && request->may_create)
         status = check_creation(size, options);
+    if (status == WEIR_OK && request->may_create && (options->flags & WEIR_EXPECT_OWNER) != 0 &&
+        options->owner != weir_os_user())
+        status = weir_fail(WEIR_E_INVALID, "options: a section of uid %u cannot be made by uid %u: open it",
+                           options->owner, weir_os_user());
     weir_name name;
     if (status == WEIR_OK)
         status = weir_name_parse(&name, text);
@@ -266,7 +271,14 @@ weir_status weir_section_create_unnamed(weir_section **out, uint64_t size_bytes,
         free(section);
         return status;
     }
-    return finish(out, section, options);
+    status = finish(out, section, options);
+    uint32_t seals = options->flags & SEAL_FLAGS;
+    if (status == WEIR_OK && seals != 0) { /* the header's own mapping is writable, and comes first */
+        status = weir_os_seal(&section->os, seals);
+        if (status != WEIR_OK)
+            (void)weir_section_close(section);
+    }
+    return status;
 }
 
 weir_status weir_section_attach(weir_section **out, weir_handle handle, const weir_section_options *options)
@@ -414,17 +426,23 @@ weir_status weir_section_extend(weir_section *section, uint64_t size_bytes)
                          (unsigned long long)WEIR_SECTION_SIZE_MAX);
     if (section->reserved)
         return weir_fail(WEIR_E_STATE, "the room of %s was reserved when it was made: commit it", section->os.title);
-    status = weir_section_refresh(section);
-    if (status != WEIR_OK || size_bytes <= section->size)
-        return status;
-    status = weir_os_grow(&section->os, section->content_off + section->size, section->content_off + size_bytes);
+    bool file = section->header == NULL;
+    if (!file) /* one extender at a time, or it would cut off what another has promised */
+        status = weir_os_commit_lock(&section->os, 0, 1);
     if (status != WEIR_OK)
         return status;
-    if (section->header != NULL)
-        /* order SECTION-SIZE rel: the memory before the size that promises it. */
-        weir_store_rel(&section->header->size, size_bytes);
-    section->size = size_bytes;
-    return WEIR_OK;
+    status = weir_section_refresh(section);
+    if (status == WEIR_OK && size_bytes > section->size) {
+        status = weir_os_grow(&section->os, section->content_off + section->size, section->content_off + size_bytes);
+        if (status == WEIR_OK && !file)
+            /* order SECTION-SIZE rel: the memory before the size that promises it. */
+            weir_store_rel(&section->header->size, size_bytes);
+        if (status == WEIR_OK)
+            section->size = size_bytes;
+    }
+    if (!file)
+        weir_os_commit_unlock(&section->os, 0, 1);
+    return status;
 }
 
 weir_status weir_section_seal(weir_section *section, uint32_t seals)

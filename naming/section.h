@@ -64,26 +64,28 @@ typedef enum weir_access {
 
 /* weir_section_options.want and demand: properties of the memory.  What is wanted is had as far as the system gives it;
  * what is demanded is had, or the call fails.  weir_view_memory (view.h) tells what was really got. */
-#define WEIR_LARGE_PAGES 0x1u /* unnamed: the system's huge pages; named: transparent ones.  Not of file sections */
-#define WEIR_PREFAULT 0x2u    /* pages are in the view's page table before map returns */
-#define WEIR_LOCKED 0x4u      /* views are locked in memory */
-#define WEIR_ON_NODE 0x8u     /* create: allocated on NUMA node options.node; a view: has all its pages there */
-#define WEIR_NOT_DUMPED 0x10u /* views are kept out of core dumps (wanted by default) */
-#define WEIR_MAP_NAME 0x20u   /* views show the section's name in /proc/PID/maps (wanted by default) */
+#define WEIR_LARGE_PAGES 0x10000u /* unnamed: the system's huge pages; named: transparent ones.  Not of file sections */
+#define WEIR_PREFAULT 0x20000u    /* pages are in the view's page table before map returns */
+#define WEIR_LOCKED 0x40000u      /* views are locked in memory */
+#define WEIR_ON_NODE 0x80000u     /* create: allocated on NUMA node options.node; a view: all its pages are there */
+#define WEIR_NOT_DUMPED 0x100000u /* views are kept out of core dumps (wanted by default) */
+#define WEIR_MAP_NAME 0x200000u   /* views show the section's name in /proc/PID/maps (wanted by default) */
 
 /* How a section is made or opened; all zero is a good start.  NULL stands for all zero. */
 typedef struct weir_section_options {
     uint32_t content; /* what is in it, any number of the caller's; a differing one is refused.  0: plain data */
     uint32_t slots;   /* create: room for this many participants, at most WEIR_SLOTS_MAX */
-    uint32_t mode;    /* create: its permission bits, whatever the umask; open: the widest accepted.  0: 0600 */
+    uint32_t mode;    /* create: its permission bits, whatever the umask, the owner's read and write among them; open: the
+                       * widest accepted.  0: 0600 */
     weir_access access;
     /* create: fills the content that is committed (all zero before) while nobody can see it; what it returns but
-     * WEIR_OK fails create.  It may not fork nor call any weir_section function. */
+     * WEIR_OK fails create.  It is called once for each try, also where another then turns out to have been first.  It
+     * may not fork, leave by longjmp, nor call any weir_section function. */
     weir_status (*init)(void *content, uint64_t size_bytes, void *arg);
     void *init_arg;
     uint32_t flags;        /* WEIR_PERSISTENT and the others */
     uint32_t group;        /* with WEIR_SET_GROUP: a gid */
-    uint32_t owner;        /* with WEIR_EXPECT_OWNER: a uid */
+    uint32_t owner;        /* with WEIR_EXPECT_OWNER: a uid; of open_or_create, this user's own */
     uint32_t want, demand; /* WEIR_LARGE_PAGES and the others, for the memory and for all views of this handle */
     uint32_t node;         /* with WEIR_ON_NODE */
     uint64_t commit_bytes; /* create, with WEIR_RESERVE: committed from the start, of the content's beginning */
@@ -98,7 +100,7 @@ typedef struct weir_section_options {
  *           directory, the group, or whoever stands at the name; their owner is named); WEIR_E_NOT_WEIR,
  *           WEIR_E_VERSION, WEIR_E_CORRUPT (what stands at the name is no section of this library, and is left alone);
  *           WEIR_E_BUSY (the name is held locked by somebody, for 2 seconds); WEIR_E_UNSUPPORTED (the directory's file
- *           system; what was demanded and cannot be had); WEIR_E_OS; or what init returned.
+ *           system; WEIR_RESERVE where pages are larger than 4096 bytes; what was demanded and cannot be had); WEIR_E_OS; or what init returned.
  * If killed: nothing is there, or the whole section, stale (a persistent one: unused). */
 WEIR_API weir_status weir_section_create(weir_section **out, const char *name, uint64_t size_bytes,
                                          const weir_section_options *options);
@@ -143,11 +145,13 @@ WEIR_API bool weir_section_forked(const weir_section *section);
 WEIR_API const char *weir_section_name(const weir_section *section);
 
 /* weir_section_extend makes the content size_bytes long, zeroed and really allocated behind its old end.  Others see
- * the new size when it is there (of a file: when they open it again).  Views stay as they are.
+ * the new size when it is there (of a file: when they open it again).  Views stay as they are.  Of several that extend a
+ * section at once one goes after the other.  A file that is that long already stays as it is, holes too.
  *
- * Callers:  one extender of a section at a time, among all processes: holding a slot is a way to see to that.
  * Returns:  WEIR_OK (also when it is that long already); WEIR_E_INVALID; WEIR_E_NO_SPACE; WEIR_E_PERMISSION
- *           (read-only, or sealed); WEIR_E_STATE (its room was reserved at creation); WEIR_E_FORKED; WEIR_E_OS.
+ *           (read-only, or sealed); WEIR_E_STATE (its room was reserved at creation); WEIR_E_BUSY (another has been at
+ *           it for 2 seconds: it is stopped, or allocates much); WEIR_E_CORRUPT (the file is shorter than its header
+ *           says); WEIR_E_UNSUPPORTED (a demanded node); WEIR_E_FORKED; WEIR_E_OS.
  * If killed: the old size stands; memory behind it may stay allocated until the next extend, or until the section
  * goes. */
 WEIR_API weir_status weir_section_extend(weir_section *section, uint64_t size_bytes);
@@ -161,9 +165,11 @@ WEIR_API weir_status weir_section_extend(weir_section *section, uint64_t size_by
  *
  * Ordering: release; whoever finds the range committed can touch it (edge COMMIT).
  * Returns:  WEIR_OK; WEIR_E_RANGE; WEIR_E_STATE (nothing was reserved); WEIR_E_NO_SPACE (nothing more is committed
- *           than before; memory that was had stays with the section, for the next commit); WEIR_E_PERMISSION; WEIR_E_BUSY
- *           (a process that is stopped inside a commit of an overlapping range, for 2 seconds); WEIR_E_NO_MEMORY (a view
- *           in too many pieces; the range is committed); WEIR_E_FORKED; WEIR_E_OS.
+ *           than before; memory that was had stays with the section until the next commit there); WEIR_E_PERMISSION
+ *           (read-only, or sealed against writing); WEIR_E_BUSY (another has been committing an overlapping range for 2
+ *           seconds: it is stopped, or allocates much); WEIR_E_UNSUPPORTED (the file system cannot give memory back);
+ *           WEIR_E_FORKED; WEIR_E_CORRUPT; WEIR_E_OS.  As weir_view_refresh (NO_MEMORY, UNSUPPORTED), of a view of this
+ *           handle that cannot reach it; the range is committed then.
  * If killed: a prefix, all or nothing of the range is committed; what is not, can be. */
 WEIR_API weir_status weir_section_commit(weir_section *section, uint64_t offset, uint64_t size_bytes);
 
@@ -171,8 +177,11 @@ WEIR_API weir_status weir_section_commit(weir_section *section, uint64_t offset,
  * again; this handle's views no longer reach them.  Only a sole user may, since others may be looking.
  *
  * Returns:  WEIR_OK; WEIR_E_RANGE; WEIR_E_STATE (nothing was reserved); WEIR_E_IN_USE (another handle has the section
- *           open, an observer's too; nothing was done); WEIR_E_PERMISSION; WEIR_E_FORKED; WEIR_E_UNSUPPORTED; WEIR_E_OS.
- * If killed: the section is stale, or if it persists, the next to open it completes what was begun. */
+ *           open, an observer's too; nothing was done); WEIR_E_PERMISSION; WEIR_E_UNSUPPORTED (the file system);
+ *           WEIR_E_NO_MEMORY (a view in too many pieces); WEIR_E_FORKED; WEIR_E_CORRUPT; WEIR_E_OS.  What failed is
+ *           committed as it was; what stood before it in the range may be given back.
+ * If killed: part of the range is given back; memory behind the rest of what is not committed goes with the next commit
+ *           there, or with the section. */
 WEIR_API weir_status weir_section_decommit(weir_section *section, uint64_t offset, uint64_t size_bytes);
 
 /* weir_section_committed counts the bytes of [offset, offset + *size_bytes) from offset on that are committed without
@@ -180,7 +189,7 @@ WEIR_API weir_status weir_section_decommit(weir_section *section, uint64_t offse
  * room everything is committed.
  *
  * Ordering: acquire (edge COMMIT).
- * Returns:  WEIR_OK; WEIR_E_RANGE; WEIR_E_FORKED. */
+ * Returns:  WEIR_OK; WEIR_E_RANGE; WEIR_E_FORKED; WEIR_E_CORRUPT. */
 WEIR_API weir_status weir_section_committed(weir_section *section, uint64_t offset, uint64_t *size_bytes,
                                             bool *committed);
 

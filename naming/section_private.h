@@ -40,11 +40,10 @@ weir_status weir_section_refresh(weir_section *section);
 /* weir_section_range checks [offset, offset + *size) against the content, refreshed; *size 0 becomes what is left. */
 weir_status weir_section_range(weir_section *section, uint64_t offset, uint64_t *size);
 
+/* weir_views_reach makes what is committed of [from, to) of the content reachable in every view of the handle. */
+weir_status weir_views_reach(weir_section *section, uint64_t from, uint64_t to);
+
 /* weir_commit_run finds what stands at a granule: how many from it on, up to `end`, are (or are not) committed. */
 uint64_t weir_commit_run(const weir_section *section, uint64_t granule, uint64_t end, bool *committed);
-
-/* weir_commit_recover gives back what lies behind bits that are not set, after a decommit that was killed.  The caller
- * is alone. */
-weir_status weir_commit_recover(weir_section *section);
 
 #endif

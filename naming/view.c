@@ -1,5 +1,6 @@
 #include <weir/base/fail.h>
 #include <weir/naming/section_private.h>
+#include <weir/naming/unnamed.h>
 #include <weir/naming/view.h>
 
 #include <errno.h>
@@ -21,26 +22,50 @@ static struct weir_view_node *find(const weir_view *view)
     return node;
 }
 
-/* Sees to what can be touched of a mapped view, and to the properties of its memory. */
-static weir_status make_ready(weir_section *section, const struct weir_view_node *view)
+/* Sees to what can be touched of [from, to) of the content in a mapped view, and to the properties of its memory. */
+static weir_status make_ready(weir_section *section, const struct weir_view_node *view, uint64_t from, uint64_t to)
 {
+    uint64_t low = from > view->offset ? from : view->offset;
+    uint64_t high = to < view->offset + view->size ? to : view->offset + view->size;
+    if (low >= high)
+        return WEIR_OK;
     if (!section->reserved)
         return weir_os_prepare(&section->os, view->base, view->size, view->access);
-    uint64_t first = view->offset / WEIR_COMMIT_GRANULE, end = weir_section_granules(view->offset + view->size);
     weir_status status = WEIR_OK;
-    for (uint64_t g = first; status == WEIR_OK && g < end;) {
+    uint64_t end = weir_section_granules(high);
+    for (uint64_t g = low / WEIR_COMMIT_GRANULE; status == WEIR_OK && g < end;) {
         bool committed;
         uint64_t run = weir_commit_run(section, g, end, &committed);
         if (committed) {
-            uint64_t from = (g - first) * WEIR_COMMIT_GRANULE, to = (g - first + run) * WEIR_COMMIT_GRANULE;
-            uint64_t bytes = (to < view->size ? to : view->size) - from;
-            unsigned char *base = (unsigned char *)view->base + from;
+            uint64_t run_from = g * WEIR_COMMIT_GRANULE, run_to = (g + run) * WEIR_COMMIT_GRANULE;
+            uint64_t stop = view->offset + view->size;
+            uint64_t bytes = (run_to < stop ? run_to : stop) - run_from;
+            unsigned char *base = (unsigned char *)view->base + (run_from - view->offset);
             status = weir_os_reach(&section->os, base, bytes, view->access);
             if (status == WEIR_OK)
                 status = weir_os_prepare(&section->os, base, bytes, view->access);
         }
         g += run;
     }
+    return status;
+}
+
+weir_status weir_views_reach(weir_section *section, uint64_t from, uint64_t to)
+{
+    weir_status status = WEIR_OK;
+    for (struct weir_view_node *node = section->views; status == WEIR_OK && node != NULL; node = node->next)
+        status = make_ready(section, node, from, to);
+    return status;
+}
+
+/* Is the file still as long as the range needs?  A touch behind its end would be fatal. */
+static weir_status check_file(weir_section *section, uint64_t end)
+{
+    uint64_t bytes = 0;
+    weir_status status = weir_os_bytes(&section->os, &bytes);
+    if (status == WEIR_OK && (bytes < section->content_off || end > bytes - section->content_off))
+        return weir_fail(WEIR_E_CORRUPT, "the file of %s was cut to %llu bytes", section->os.title,
+                         (unsigned long long)bytes);
     return status;
 }
 
@@ -59,8 +84,12 @@ weir_status weir_view_map(weir_view *out, weir_section *section, uint64_t offset
         return weir_fail(WEIR_E_ALIGNMENT, "a view's offset is a multiple of 64 KiB, %llu is not",
                          (unsigned long long)offset);
     status = weir_section_range(section, offset, &size_bytes);
+    if (status == WEIR_OK)
+        status = check_file(section, offset + size_bytes);
     if (status != WEIR_OK)
         return status;
+    if (access == WEIR_READ_WRITE && (weir_section_seals(section) & WEIR_SEAL_WRITE) != 0)
+        return weir_fail(WEIR_E_ACCESS, "a writable view of %s, which is sealed against writing", section->os.title);
     int saved = errno;
     struct weir_view_node *node = malloc(sizeof *node);
     errno = saved;
@@ -70,7 +99,7 @@ weir_status weir_view_map(weir_view *out, weir_section *section, uint64_t offset
     status = weir_os_map(&section->os, section->content_off + offset, size_bytes, access, !section->reserved,
                          &node->base);
     if (status == WEIR_OK) {
-        status = make_ready(section, node);
+        status = make_ready(section, node, 0, UINT64_MAX);
         if (status != WEIR_OK)
             weir_os_unmap(&section->os, node->base, size_bytes);
     }
@@ -111,7 +140,7 @@ weir_status weir_view_refresh(weir_view *view)
     weir_status status = weir_section_check(view->section);
     if (status != WEIR_OK || !view->section->reserved)
         return status;
-    return make_ready(view->section, node);
+    return make_ready(view->section, node, 0, UINT64_MAX);
 }
 
 weir_status weir_view_flush(const weir_view *view, uint64_t offset, uint64_t size_bytes)

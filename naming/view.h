@@ -26,7 +26,8 @@ typedef struct weir_view {
  * Returns:  WEIR_OK; WEIR_E_ALIGNMENT (offset is not a multiple of WEIR_VIEW_GRANULE); WEIR_E_RANGE (the range is not
  *           inside the content); WEIR_E_ACCESS (wider than the section's, or sealed against writing); WEIR_E_INVALID;
  *           WEIR_E_NO_MEMORY (address space; or a lock in memory that was demanded); WEIR_E_UNSUPPORTED (what was
- *           demanded and cannot be had); WEIR_E_FORKED; WEIR_E_CORRUPT (the file is shorter than its header says).
+ *           demanded and cannot be had); WEIR_E_FORKED; WEIR_E_CORRUPT (the file was cut shorter than the section);
+ *           WEIR_E_PERMISSION, WEIR_E_OS.
  * If killed: a view goes with its process. */
 WEIR_API weir_status weir_view_map(weir_view *out, weir_section *section, uint64_t offset, uint64_t size_bytes,
                                    weir_access access);
@@ -39,15 +40,16 @@ WEIR_API weir_status weir_view_unmap(weir_view *view);
 /* weir_view_refresh makes what others have committed since the view was mapped reachable in it.
  *
  * Returns:  WEIR_OK; WEIR_E_INVALID (view was not mapped); WEIR_E_NO_MEMORY (the view is in too many pieces for the
- *           system; what was reachable stays so); WEIR_E_FORKED. */
+ *           system, or a lock in memory was demanded; what was reachable stays so); WEIR_E_UNSUPPORTED (what was
+ *           demanded and cannot be had); WEIR_E_FORKED; WEIR_E_PERMISSION, WEIR_E_OS. */
 WEIR_API weir_status weir_view_refresh(weir_view *view);
 
 /* weir_view_flush returns when what was written to these bytes of the view is on the file's device: offset is from the
  * view's start, size 0 means up to its end.  Of page-file-backed sections and of copy-on-write views nothing is to be
  * written.
  *
- * Returns:  WEIR_OK; WEIR_E_RANGE; WEIR_E_INVALID (view was not mapped); WEIR_E_NO_SPACE; WEIR_E_FORKED; WEIR_E_OS (the
- *           device failed: the text says how). */
+ * Returns:  WEIR_OK; WEIR_E_RANGE; WEIR_E_INVALID (view was not mapped); WEIR_E_NO_SPACE; WEIR_E_NO_MEMORY;
+ *           WEIR_E_PERMISSION; WEIR_E_FORKED; WEIR_E_OS (the device failed: the text says how). */
 WEIR_API weir_status weir_view_flush(const weir_view *view, uint64_t offset, uint64_t size_bytes);
 
 /* ---- what did I really get? ---- */
@@ -57,7 +59,8 @@ WEIR_API weir_status weir_view_flush(const weir_view *view, uint64_t offset, uin
 
 /* A view's memory, as the system accounts for it. */
 typedef struct weir_memory {
-    uint32_t got;            /* WEIR_LARGE_PAGES and the others: true of the whole view now (of what is committed) */
+    uint32_t got;            /* WEIR_LARGE_PAGES and the others: true of the whole view now (of what is committed; WEIR_LARGE_PAGES: of
+                              * each large page that lies wholly in it) */
     int32_t node;            /* the NUMA node of its pages (of 64 that were looked at, spread over it) */
     uint64_t page_bytes;     /* the page size it is mapped with */
     uint64_t large_bytes;    /* mapped with larger pages than the smallest */
