@@ -12,6 +12,10 @@
 #include <weir/naming/section.h>
 #include <weir/naming/unnamed.h>
 #include <weir/naming/view.h>
+#include <weir/ring/broadcast.h>
+#include <weir/ring/latest.h>
+#include <weir/ring/mpsc.h>
+#include <weir/ring/mpsc_ordered.h>
 #include <weir/ring/spsc.h>
 
 #endif

@@ -1,0 +1,184 @@
+#include <weir/base/fail.h>
+#include <weir/ring/mpsc_layout.h>
+#include <weir/ring/mpsc_ordered.h>
+
+uint64_t weir_mpsc_ordered_footprint(uint32_t lanes, uint64_t capacity_bytes)
+{
+    return weir_mpsc_footprint(lanes, capacity_bytes);
+}
+
+uint32_t weir_mpsc_ordered_record_max(uint64_t capacity_bytes)
+{
+    uint32_t max = weir_spsc_record_max(capacity_bytes);
+    return max != 0 ? max - WEIR_MPSC_STAMP : 0;
+}
+
+weir_status weir_mpsc_ordered_init(void *mem, uint64_t size_bytes, uint32_t lanes, uint64_t capacity_bytes,
+                                   uint64_t start_pos, uint64_t start_stamp)
+{
+    return weir_mpsc_init_as(WEIR_MPSC_ORDERED_MAGIC, mem, size_bytes, lanes, capacity_bytes, start_pos, start_stamp);
+}
+
+weir_status weir_mpsc_ordered_producer_attach(weir_mpsc_ordered_producer *p, void *mem, uint64_t size_bytes,
+                                              uint32_t lane)
+{
+    p->stamp = NULL;
+    weir_status status = weir_mpsc_attach_producer(WEIR_MPSC_ORDERED_MAGIC, &p->lane, mem, size_bytes, lane);
+    if (status == WEIR_OK)
+        p->stamp = &((weir_mpsc_layout *)mem)->stamp;
+    return status;
+}
+
+weir_status weir_mpsc_ordered_consumer_attach(weir_mpsc_ordered_consumer *c, void *mem, uint64_t size_bytes,
+                                              weir_mpsc_ordered_lane *handles, uint32_t count)
+{
+    uint32_t lanes = 0;
+    uint64_t capacity = 0;
+    *c = (weir_mpsc_ordered_consumer){ .fault = WEIR_OK };
+    weir_status status = weir_mpsc_validate(WEIR_MPSC_ORDERED_MAGIC, mem, size_bytes, &lanes, &capacity);
+    if (status != WEIR_OK)
+        return status;
+    if (handles == NULL || count < lanes)
+        return weir_fail(WEIR_E_INVALID, "the ring has %u lanes, there is room for the handles of %u", lanes, count);
+    for (uint32_t i = 0; i < lanes; i++) {
+        handles[i] = (weir_mpsc_ordered_lane){ .has_head = 0 };
+        status = weir_mpsc_attach_consumer(&handles[i].lane, mem, capacity, i);
+        if (status != WEIR_OK)
+            return status;
+    }
+    c->lanes = handles;
+    c->count = lanes;
+    return WEIR_OK;
+}
+
+static weir_status poison(weir_mpsc_ordered_consumer *c, weir_status status)
+{
+    *c = (weir_mpsc_ordered_consumer){ .fault = status };
+    return status;
+}
+
+/* Looks at the head of a lane that had none; the lane's own position stays before it.  EMPTY: still none. */
+static weir_status look(weir_mpsc_ordered_consumer *c, weir_mpsc_ordered_lane *l)
+{
+    uint64_t pos = l->lane.pos;
+    weir_status status = weir_spsc_peek(&l->lane, &l->msg, &l->len);
+    if (status != WEIR_OK)
+        return status;
+    if (l->len < WEIR_MPSC_STAMP)
+        return weir_fail(WEIR_E_CORRUPT, "a record of %u bytes, too short for a stamp", l->len);
+    WEIR_PAYLOAD_READ(&l->stamp, l->msg, sizeof l->stamp);
+    l->msg = (const unsigned char *)l->msg + WEIR_MPSC_STAMP;
+    l->len -= WEIR_MPSC_STAMP;
+    l->next_pos = l->lane.pos;
+    l->lane.pos = pos;
+    l->has_head = 1;
+    c->heads++;
+    return WEIR_OK;
+}
+
+/* Looks at every lane without a head.  *found: whether one came. */
+static weir_status look_at_empty(weir_mpsc_ordered_consumer *c, bool *found)
+{
+    *found = false;
+    if (c->heads == c->count)
+        return WEIR_OK;
+    for (uint32_t i = 0; i < c->count; i++) {
+        if (c->lanes[i].has_head != 0)
+            continue;
+        weir_status status = look(c, &c->lanes[i]);
+        if (status == WEIR_OK)
+            *found = true;
+        else if (status != WEIR_EMPTY)
+            return poison(c, status);
+    }
+    return WEIR_OK;
+}
+
+/* The lane whose head comes next.  A lane's stamps go up, so a head that is known stays its lane's lowest.  A record
+ * that was pushed before the lowest of them was published before it: a look at the empty lanes that began after that
+ * one was seen finds it.  So: look until a look finds nothing new. */
+static weir_status next_lane(weir_mpsc_ordered_consumer *c, uint32_t *lane)
+{
+    if (c->count == 0)
+        return c->fault != WEIR_OK ? c->fault : WEIR_E_STATE;
+    bool found = true;
+    while (found) { /* at most once for each lane, and once more */
+        weir_status status = look_at_empty(c, &found);
+        if (status != WEIR_OK)
+            return status;
+    }
+    if (c->heads == 0)
+        return WEIR_EMPTY;
+    uint32_t best = c->count;
+    for (uint32_t i = 0; i < c->count; i++)
+        if (c->lanes[i].has_head != 0 &&
+            (best == c->count || (int64_t)(c->lanes[i].stamp - c->lanes[best].stamp) < 0))
+            best = i;
+    *lane = best;
+    return WEIR_OK;
+}
+
+static void deliver(weir_mpsc_ordered_consumer *c, weir_mpsc_ordered_lane *l)
+{
+    l->lane.pos = l->next_pos;
+    l->has_head = 0;
+    c->heads--;
+}
+
+weir_status weir_mpsc_ordered_peek(weir_mpsc_ordered_consumer *c, const void **msg, uint32_t *len, uint32_t *lane)
+{
+    uint32_t next;
+    weir_status status = next_lane(c, &next);
+    if (status != WEIR_OK)
+        return status;
+    *msg = c->lanes[next].msg;
+    *len = c->lanes[next].len;
+    *lane = next;
+    deliver(c, &c->lanes[next]);
+    return WEIR_OK;
+}
+
+void weir_mpsc_ordered_release(weir_mpsc_ordered_consumer *c)
+{
+    for (uint32_t i = 0; i < c->count; i++)
+        weir_spsc_release(&c->lanes[i].lane);
+}
+
+weir_status weir_mpsc_ordered_pop_more(weir_mpsc_ordered_consumer *c, void *buffer, uint64_t size_bytes, uint32_t *len,
+                                       uint32_t *lane)
+{
+    uint32_t next;
+    weir_status status = next_lane(c, &next);
+    if (status != WEIR_OK)
+        return status;
+    weir_mpsc_ordered_lane *l = &c->lanes[next];
+    *len = l->len;
+    *lane = next;
+    if (l->len > size_bytes)
+        return WEIR_E_TOO_SMALL;
+    if (l->len != 0)
+        WEIR_PAYLOAD_READ(buffer, l->msg, l->len);
+    deliver(c, l);
+    return WEIR_OK;
+}
+
+weir_status weir_mpsc_ordered_pop(weir_mpsc_ordered_consumer *c, void *buffer, uint64_t size_bytes, uint32_t *len,
+                                  uint32_t *lane)
+{
+    weir_status status = weir_mpsc_ordered_pop_more(c, buffer, size_bytes, len, lane);
+    if (status == WEIR_OK)
+        weir_spsc_release(&c->lanes[*lane].lane);
+    return status;
+}
+
+weir_status weir_mpsc_ordered_ready(const weir_mpsc_ordered_consumer *c)
+{
+    if (c->count == 0)
+        return c->fault != WEIR_OK ? c->fault : WEIR_E_STATE;
+    if (c->heads != 0)
+        return WEIR_OK;
+    for (uint32_t i = 0; i < c->count; i++)
+        if (weir_spsc_ready(&c->lanes[i].lane) != WEIR_EMPTY)
+            return WEIR_OK;
+    return WEIR_EMPTY;
+}
