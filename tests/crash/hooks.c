@@ -1,0 +1,92 @@
+/* The hooks behind the atomics: nothing, but where WEIR_ATOMIC_BACKEND is this folder's. */
+#include "hooks.h"
+#include "crash.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#ifdef WEIR_ATOMIC_BACKEND
+
+void (*crash_hook)(bool store);
+
+static struct crash_site nowhere;
+struct crash_site *crash_site_now = &nowhere;
+
+extern struct crash_site __start_crash_sites[], __stop_crash_sites[];
+
+static void hook(bool store)
+{
+    void (*call)(bool) = crash_hook;
+    if (call == NULL)
+        return;
+    crash_hook = NULL; /* what it does itself is not watched */
+    crash_site_now->hits++;
+    call(store);
+    crash_hook = call;
+}
+
+void crash_hook_load(void) { hook(false); }
+void crash_hook_store(void) { hook(true); }
+
+void crash_payload_write(void *to, const void *from, uint64_t len)
+{
+    for (uint64_t off = 0; off < len; off += 8) {
+        memcpy((unsigned char *)to + off, (const unsigned char *)from + off, len - off < 8 ? len - off : 8);
+        hook(true);
+    }
+}
+
+void crash_payload_read(void *to, const void *from, uint64_t len)
+{
+    for (uint64_t off = 0; off < len; off += 8) {
+        memcpy((unsigned char *)to + off, (const unsigned char *)from + off, len - off < 8 ? len - off : 8);
+        hook(false);
+    }
+}
+
+/* A header's places are in every file that includes it: those of one line are one place. */
+static bool is_first(const struct crash_site *site, uint64_t *hits)
+{
+    *hits = 0;
+    for (const struct crash_site *other = __start_crash_sites; other < __stop_crash_sites; other++) {
+        if (other->line != site->line || strcmp(other->file, site->file) != 0)
+            continue;
+        if (other < site)
+            return false;
+        *hits += other->hits;
+    }
+    return true;
+}
+
+/* ring/NAME.h or .c, of a ring that is registered. */
+static bool is_of_a_ring(const char *file)
+{
+    const char *name = strstr(file, "/ring/");
+    if (name == NULL || strstr(file, "/tests/") != NULL)
+        return false;
+    name += strlen("/ring/");
+    for (unsigned ring = 0; ring < crash_ring_count; ring++) {
+        const char *own = crash_rings[ring]->name;
+        size_t i = 0;
+        while (own[i] != 0 && name[i] == (own[i] == '-' ? '_' : own[i]))
+            i++;
+        if (own[i] == 0 && name[i] == '.')
+            return true;
+    }
+    return false;
+}
+
+void crash_sites_count(unsigned *sites, unsigned *hit)
+{
+    *sites = *hit = 0;
+    for (const struct crash_site *site = __start_crash_sites; site < __stop_crash_sites; site++) {
+        uint64_t hits;
+        if (!is_of_a_ring(site->file) || !is_first(site, &hits))
+            continue;
+        ++*sites;
+        *hit += hits > 0;
+        if (hits == 0)
+            (void)fprintf(stderr, "never reached: %s:%llu\n", site->file, (unsigned long long)site->line);
+    }
+}
+#endif
