@@ -348,20 +348,15 @@ static uint64_t round_up(uint64_t bytes, uint64_t page)
     return (bytes + page - 1) / page * page;
 }
 
-/* Growing somebody's file, from its own end, which may have moved; cut only to undo what was done here. */
+/* Growing somebody's file.  Memory first, its length last: another may make it longer meanwhile, and what is to be
+ * undone is behind its end, wherever that is by then. */
 static weir_status grow_file(weir_os_section *os, uint64_t from, uint64_t to)
 {
     struct stat st;
-    if (weir_linux.fstat(os->fd, &st) != 0)
-        return weir_linux_fail("cannot look at", os->title);
-    if ((uint64_t)st.st_size > from) /* what is there stays as it is */
-        from = (uint64_t)st.st_size;
-    if (from >= to)
-        return WEIR_OK;
-    uint64_t reached = from;
-    weir_status status = weir_linux_allocate_some(os->fd, from, to, os->from, &reached);
-    if (status != WEIR_OK && reached > from && weir_linux.fstat(os->fd, &st) == 0 && (uint64_t)st.st_size == reached)
-        (void)weir_linux.ftruncate(os->fd, (off_t)from); /* nobody has made it longer since */
+    bool began = false;
+    weir_status status = weir_linux_allocate_behind(os->fd, from, to, os->from, &began);
+    if (status != WEIR_OK && began && weir_linux.fstat(os->fd, &st) == 0)
+        (void)weir_linux.ftruncate(os->fd, st.st_size);
     return status;
 }
 
@@ -398,6 +393,7 @@ weir_status weir_os_punch(weir_os_section *os, uint64_t from, uint64_t to)
 {
     int saved = errno;
     weir_status status = WEIR_OK;
+    to = round_up(to, os->page); /* the last page of a content that ends inside it */
     if (weir_linux.fallocate(os->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)from, (off_t)(to - from)) != 0)
         status = errno == EOPNOTSUPP
                      ? weir_fail(WEIR_E_UNSUPPORTED, "the file system of %s cannot give memory back", os->title)
@@ -452,6 +448,8 @@ weir_status weir_os_map(weir_os_section *os, uint64_t offset, uint64_t bytes, we
         status = weir_linux_fail("cannot keep out of core dumps the memory of", os->title);
     if (at != MAP_FAILED && status != WEIR_OK)
         (void)weir_linux.munmap(at, len);
+    if (status == WEIR_OK && offset == 0 && os->kind != WEIR_SECTION_FILE)
+        (void)weir_linux.madvise(at, len, MADV_RANDOM); /* the header: not to be merged with a view right behind it */
     unlock_list();
     if (status == WEIR_OK)
         *base = (unsigned char *)at + before;

@@ -136,8 +136,8 @@ weir_status weir_lock_fail(const char *where);
  * before anything is asked of the kernel that could kill: see naming/README.md, "create never lies". */
 weir_status weir_linux_allocate(int fd, uint64_t from, uint64_t to, const char *dir);
 
-/* weir_linux_allocate_some: the same; *reached tells how far it came. */
-weir_status weir_linux_allocate_some(int fd, uint64_t from, uint64_t to, const char *dir, uint64_t *reached);
+/* weir_linux_allocate_behind: the same, and the file stays as long as it is; *began: the kernel was asked. */
+weir_status weir_linux_allocate_behind(int fd, uint64_t from, uint64_t to, const char *dir, bool *began);
 
 /* weir_linux_check_length: may this process make a file that long?  To be asked before ftruncate, which would kill. */
 weir_status weir_linux_check_length(uint64_t bytes);

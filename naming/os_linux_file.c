@@ -6,6 +6,15 @@
 #include <string.h>
 #include <unistd.h>
 
+/* Takes a file that this call made away again, if the path still means it and nobody has put anything in it. */
+static void unmake(int fd, const char *path)
+{
+    struct stat mine, named;
+    if (weir_linux.fstat(fd, &mine) == 0 && weir_linux.fstatat(AT_FDCWD, path, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+        mine.st_dev == named.st_dev && mine.st_ino == named.st_ino && named.st_size == 0)
+        (void)weir_linux.unlinkat(AT_FDCWD, path, 0);
+}
+
 /* Opens the file, or makes it, as the flags say.  *made: it is new. */
 static weir_status open_path(const char *path, const weir_section_options *options, int *fd, bool *made)
 {
@@ -24,7 +33,15 @@ static weir_status open_path(const char *path, const weir_section_options *optio
         if (*made || (options->flags & WEIR_FILE_NEW) != 0 || errno != EEXIST)
             break;
     }
-    *fd = weir_linux_off_standard(*fd);
+    int opened = *fd;
+    if (opened >= 0 && opened <= 2) {
+        *fd = weir_linux.dup_above(opened, 3);
+        int error = errno;
+        if (*fd < 0 && *made)
+            unmake(opened, path);
+        (void)weir_linux.close(opened);
+        errno = error;
+    }
     if (*fd >= 0)
         return WEIR_OK;
     if (errno == ENOENT)
@@ -74,16 +91,6 @@ static weir_status agree(weir_os_section *os, const weir_section_options *option
     return weir_os_grow(os, bytes, *size);
 }
 
-/* Takes a file that this call made away again, if the path still means it. */
-static void unmake(const weir_os_section *os)
-{
-    struct stat mine, named;
-    if (weir_linux.fstat(os->fd, &mine) == 0 &&
-        weir_linux.fstatat(AT_FDCWD, os->title, &named, AT_SYMLINK_NOFOLLOW) == 0 && mine.st_dev == named.st_dev &&
-        mine.st_ino == named.st_ino)
-        (void)weir_linux.unlinkat(AT_FDCWD, os->title, 0);
-}
-
 weir_status weir_os_open_file(weir_os_section *os, const char *path, uint64_t *size_bytes,
                               const weir_section_options *options)
 {
@@ -105,7 +112,7 @@ weir_status weir_os_open_file(weir_os_section *os, const char *path, uint64_t *s
         weir_linux_leave();
     } else {
         if (made)
-            unmake(os);
+            unmake(os->fd, os->title);
         if (os->fd >= 0)
             (void)weir_linux.close(os->fd);
         weir_linux_abandon(os);

@@ -59,10 +59,11 @@ weir_status weir_linux_open_file(const struct weir_place *place, const weir_sect
         return weir_linux_fail("cannot look at", place->file);
     if (!S_ISREG(st.st_mode))
         return weir_place_squatted(place, place->dir, place->file, WEIR_E_NOT_WEIR, "no weir section; it was left alone");
+    char why[64] = "its owner is neither you nor root";
+    if ((options->flags & WEIR_EXPECT_OWNER) != 0)
+        (void)snprintf(why, sizeof why, "expected was one of uid %u", options->owner);
     if (!trusted(&st, options))
-        return weir_place_squatted(place, place->dir, place->file, WEIR_E_PERMISSION,
-                                   (options->flags & WEIR_EXPECT_OWNER) != 0 ? "its owner is not the expected one"
-                                                                             : "its owner is neither you nor root");
+        return weir_place_squatted(place, place->dir, place->file, WEIR_E_PERMISSION, why);
     if ((st.st_mode & 07777 & ~mode_of(options)) != 0)
         return weir_place_squatted(place, place->dir, place->file, WEIR_E_PERMISSION, "its mode is wider than was asked for");
     return WEIR_OK;

@@ -89,31 +89,33 @@ static bool count_one(int64_t byte, void *arg)
     return true;
 }
 
-static void look_at_slots(int fd, weir_section_info *info)
+static int look_at_slots(int fd, weir_section_info *info)
 {
     uint64_t words[WEIR_SLOTS_MAX];
     ssize_t len = weir_linux.pread(fd, words, info->slots * sizeof words[0], offsetof(weir_section_layout, slot));
     for (uint32_t i = 0; len > 0 && i < info->slots && (i + 1) * sizeof words[0] <= (size_t)len; i++) {
         uint32_t state = words[i] & 0xffff;
         short held = F_UNLCK;
-        if (state == WEIR_SLOT_PRESENT)
-            (void)weir_lock_ask(fd, WEIR_SLOT_FIRST + i, 1, &held);
+        if (state == WEIR_SLOT_PRESENT && weir_lock_ask(fd, WEIR_SLOT_FIRST + i, 1, &held) != 0)
+            return -1;
         info->present += held != F_UNLCK;
         info->dead += state == WEIR_SLOT_DEAD || (state == WEIR_SLOT_PRESENT && held == F_UNLCK);
     }
+    return len < 0 ? -1 : 0;
 }
 
-/* Counts the bits of the map of commitments, without mapping it. */
-static uint64_t committed_bytes(int fd, const weir_section_facts *facts)
+/* Counts the bits of the map of commitments, without mapping it; -1 with errno. */
+static int count_committed(int fd, const weir_section_facts *facts, uint64_t *bytes)
 {
+    *bytes = facts->size;
     if ((facts->flags & WEIR_SECTION_RESERVED) == 0)
-        return facts->size;
+        return 0;
     uint64_t granules = weir_section_granules(facts->size), set = 0, word, block[512];
     uint64_t last = 0; /* the last granule may be shorter than the others */
     for (uint64_t at = 0; at * 64 < granules; at += 512) {
         memset(block, 0, sizeof block);
-        if (weir_linux.pread(fd, block, sizeof block, (off_t)(WEIR_SECTION_HEADER + at * 8)) <= 0)
-            break;
+        if (weir_linux.pread(fd, block, sizeof block, (off_t)(WEIR_SECTION_HEADER + at * 8)) < 0)
+            return -1;
         for (uint64_t i = 0; i < 512 && (at + i) * 64 < granules; i++) {
             word = block[i];
             if (granules - (at + i) * 64 < 64)
@@ -123,7 +125,8 @@ static uint64_t committed_bytes(int fd, const weir_section_facts *facts)
         }
     }
     uint64_t missing = granules * WEIR_COMMIT_GRANULE - facts->size;
-    return set * WEIR_COMMIT_GRANULE - (last != 0 ? missing : 0);
+    *bytes = set * WEIR_COMMIT_GRANULE - (last != 0 ? missing : 0);
+    return 0;
 }
 
 static void look_inside(int fd, const weir_name *name, weir_section_info *info)
@@ -145,10 +148,13 @@ static void look_inside(int fd, const weir_name *name, weir_section_info *info)
                                                                  : WEIR_SECTION_STALE;
     if (facts.making)
         return;
-    info->committed = committed_bytes(fd, &facts);
-    (void)weir_lock_walk(fd, WEIR_LIFE_FIRST, WEIR_RANGE_LEN, count_one, &info->users);
-    (void)weir_lock_walk(fd, WEIR_LOOK_FIRST, WEIR_RANGE_LEN, count_one, &info->observers);
-    look_at_slots(fd, info);
+    if (count_committed(fd, &facts, &info->committed) != 0 ||
+        weir_lock_walk(fd, WEIR_LIFE_FIRST, WEIR_RANGE_LEN, count_one, &info->users) != 0 ||
+        weir_lock_walk(fd, WEIR_LOOK_FIRST, WEIR_RANGE_LEN, count_one, &info->observers) != 0 ||
+        look_at_slots(fd, info) != 0) {
+        info->why = weir_lock_fail(name->text);
+        info->state = WEIR_SECTION_STRANGE;
+    }
 }
 
 /* What stands there and may not be looked at, or has gone meanwhile. */
@@ -178,7 +184,7 @@ static weir_status open_to_look(const struct weir_place *place, const char *file
 /* NOT_FOUND: it is gone. */
 static weir_status look(struct weir_place *place, const weir_name *name, weir_section_info *info)
 {
-    struct stat st;
+    struct stat st = { .st_mode = 0 };
     int fd;
     weir_place_name(place, name);
     memset(info, 0, sizeof *info);
@@ -232,18 +238,25 @@ struct walk {
     weir_scope scope;
     /* one name; false ends the walk */
     bool (*name)(struct walk *walk, const weir_name *name);
+    weir_status status; /* what was met on the way and is nobody's but the walk's */
     weir_section_info_visit visit;
     void *arg;
 };
+
+/* Reads on in a directory; 0: there is no more, or the walk's status says why not. */
+static ssize_t read_directory(struct walk *walk, int dir, char *block)
+{
+    ssize_t len = weir_linux.getdents(dir, block, BLOCK);
+    if (len < 0 && errno != ENOENT && walk->status == WEIR_OK) /* ENOENT: it was removed */
+        walk->status = weir_linux_fail("cannot read the directory", walk->place.path);
+    return len > 0 ? len : 0;
+}
 
 /* Visits the names in a directory.  False: the walk is over. */
 static bool walk_directory(struct walk *walk)
 {
     char block[BLOCK] __attribute__((aligned(8)));
-    for (;;) {
-        ssize_t len = weir_linux.getdents(walk->place.dir, block, sizeof block);
-        if (len <= 0)
-            return true;
+    for (ssize_t len; (len = read_directory(walk, walk->place.dir, block)) > 0;) {
         for (ssize_t at = 0; at < len;) {
             struct dirent64 *entry = (struct dirent64 *)(void *)(block + at);
             at += entry->d_reclen;
@@ -253,6 +266,7 @@ static bool walk_directory(struct walk *walk)
                 return false;
         }
     }
+    return true;
 }
 
 /* Visits other users' directories, as far as they can be entered.  False: the walk is over. */
@@ -263,7 +277,7 @@ static bool walk_other_users(struct walk *walk)
     bool go_on = true;
     (void)snprintf(own, sizeof own, WEIR_PLACE_LOCAL "%u", (unsigned)geteuid());
     int base = walk->place.base;
-    for (ssize_t len; go_on && (len = weir_linux.getdents(base, block, sizeof block)) > 0;) {
+    for (ssize_t len; go_on && (len = read_directory(walk, base, block)) > 0;) {
         for (ssize_t at = 0; go_on && at < len;) {
             struct dirent64 *entry = (struct dirent64 *)(void *)(block + at);
             at += entry->d_reclen;
@@ -271,6 +285,9 @@ static bool walk_other_users(struct walk *walk)
                 strcmp(entry->d_name, own) == 0)
                 continue;
             int dir = weir_linux.openat(base, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+            bool barred = errno == EACCES || errno == EPERM || errno == ENOENT || errno == ENOTDIR || errno == ELOOP;
+            if (dir < 0 && !barred && walk->status == WEIR_OK)
+                walk->status = weir_linux_fail("cannot open", entry->d_name);
             if (dir < 0)
                 continue;
             walk->place.dir = dir;
@@ -287,30 +304,42 @@ static bool walk_other_users(struct walk *walk)
 static weir_status walk_all(struct walk *walk, bool others)
 {
     int saved = errno;
-    weir_status status = WEIR_OK;
-    char *path = weir_linux_shm_dir(&status);
+    struct weir_detail detail, first;
+    weir_detail_save(&detail);
+    char *path = weir_linux_shm_dir(&walk->status);
     if (path == NULL) {
         errno = saved;
-        return status;
+        return walk->status;
     }
     bool go_on = true;
     for (int scope = WEIR_LOCAL; scope <= WEIR_GLOBAL && go_on; scope++) {
+        bool well = walk->status == WEIR_OK;
         walk->scope = (weir_scope)scope;
         weir_status opened = weir_place_open(&walk->place, path, walk->scope, false);
         if (opened == WEIR_OK)
             go_on = walk_directory(walk);
-        else if (opened != WEIR_E_NOT_FOUND && opened != WEIR_LINUX_AGAIN && status == WEIR_OK)
-            status = opened;
+        else if (opened != WEIR_E_NOT_FOUND && opened != WEIR_LINUX_AGAIN && well)
+            walk->status = opened;
+        if (well && walk->status != WEIR_OK) /* what is strange about sections later on is no part of it */
+            weir_detail_save(&first);
         weir_place_close(&walk->place);
     }
-    if (go_on && others && weir_place_open(&walk->place, path, WEIR_GLOBAL, false) == WEIR_OK) {
+    if (go_on && others) {
+        bool well = walk->status == WEIR_OK;
         walk->scope = WEIR_LOCAL;
-        (void)walk_other_users(walk);
+        weir_status opened = weir_place_open(&walk->place, path, WEIR_GLOBAL, false);
+        if (opened == WEIR_OK)
+            (void)walk_other_users(walk);
+        else if (well)
+            walk->status = opened;
+        if (well && walk->status != WEIR_OK)
+            weir_detail_save(&first);
         weir_place_close(&walk->place);
     }
     free(path);
     errno = saved;
-    return status;
+    weir_detail_restore(walk->status == WEIR_OK ? &detail : &first);
+    return walk->status;
 }
 
 static bool list_name(struct walk *walk, const weir_name *name)
@@ -321,15 +350,10 @@ static bool list_name(struct walk *walk, const weir_name *name)
 
 weir_status weir_section_list(weir_section_info_visit visit, void *arg)
 {
-    struct weir_detail detail;
     if (visit == NULL)
         return weir_fail(WEIR_E_INVALID, "no visit for the sections");
-    weir_detail_save(&detail);
     struct walk walk = { .name = list_name, .visit = visit, .arg = arg };
-    weir_status status = walk_all(&walk, true);
-    if (status == WEIR_OK)
-        weir_detail_restore(&detail);
-    return status;
+    return walk_all(&walk, true);
 }
 
 static bool clean_name(struct walk *walk, const weir_name *name)
@@ -345,13 +369,8 @@ static bool clean_name(struct walk *walk, const weir_name *name)
 
 weir_status weir_section_clean(weir_section_info_visit visit, void *arg)
 {
-    struct weir_detail detail;
-    weir_detail_save(&detail);
     struct walk walk = { .name = clean_name, .visit = visit, .arg = arg };
-    weir_status status = walk_all(&walk, false);
-    if (status == WEIR_OK)
-        weir_detail_restore(&detail);
-    return status;
+    return walk_all(&walk, false);
 }
 
 /* ---- who has one ---- */
@@ -417,8 +436,10 @@ weir_status weir_section_users(const char *name, weir_section_user_visit visit, 
     return status;
 }
 
-/* One line of /proc/PID/maps as a piece of the section; false: it is of something else. */
-static bool parse_mapping(const char *line, const struct stat *st, uint64_t content_off, weir_section_mapping *out)
+/* One line of /proc/PID/maps as a piece of the section; *none: nothing of it can be touched.  False: it is of something
+ * else. */
+static bool parse_mapping(const char *line, const struct stat *st, uint64_t content_off, weir_section_mapping *out,
+                          bool *none)
 {
     uint64_t from, to, offset, inode;
     unsigned major_number, minor_number;
@@ -426,9 +447,15 @@ static bool parse_mapping(const char *line, const struct stat *st, uint64_t cont
     if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %7s %" SCNx64 " %x:%x %" SCNu64, &from, &to, rights, &offset,
                &major_number, &minor_number, &inode) != 7)
         return false;
-    if (inode != st->st_ino || major_number != major(st->st_dev) || minor_number != minor(st->st_dev) ||
-        offset < content_off) /* the header's own mapping */
+    if (inode != st->st_ino || major_number != major(st->st_dev) || minor_number != minor(st->st_dev))
         return false;
+    if (offset < content_off) { /* the header's own mapping, and perhaps a view that lies right behind it */
+        if (to - from <= content_off - offset)
+            return false;
+        from += content_off - offset;
+        offset = content_off;
+    }
+    *none = rights[0] != 'r';
     out->base = from;
     out->size = to - from;
     out->offset = offset - content_off;
@@ -450,22 +477,25 @@ static bool walk_process(uint32_t pid, const struct stat *st, const weir_section
         return true;
     uint64_t content_off = weir_section_content_off(facts->flags, facts->size);
     weir_section_mapping piece = { .pid = pid }, whole = { .size = 0 };
-    bool go_on = true;
+    bool go_on = true, none = false, whole_none = false;
     while (go_on && getline(&line, &room, maps) > 0) {
-        if (!parse_mapping(line, st, content_off, &piece))
+        if (!parse_mapping(line, st, content_off, &piece, &none))
             continue;
         if (piece.offset + piece.size > facts->size) /* the last page's rest */
             piece.size = piece.offset < facts->size ? facts->size - piece.offset : 0;
         if (whole.size != 0 && piece.base == whole.base + whole.size && piece.offset == whole.offset + whole.size &&
-            (piece.access == WEIR_COPY_ON_WRITE) == (whole.access == WEIR_COPY_ON_WRITE)) {
+            (piece.access == whole.access ||
+             ((none || whole_none) && (piece.access == WEIR_COPY_ON_WRITE) == (whole.access == WEIR_COPY_ON_WRITE)))) {
             whole.size += piece.size;
-            if (piece.access == WEIR_READ_WRITE)
-                whole.access = WEIR_READ_WRITE;
+            if (whole_none)
+                whole.access = piece.access;
+            whole_none = whole_none && none;
             continue;
         }
         if (whole.size != 0)
             go_on = visit(&whole, arg);
         whole = piece;
+        whole_none = none;
     }
     if (go_on && whole.size != 0)
         go_on = visit(&whole, arg);

@@ -53,15 +53,16 @@ int64_t weir_lock_byte(int64_t first)
 
 int weir_lock_share(int fd, int64_t first, int64_t byte)
 {
-    /* The own byte first: at no instant does the lock leave it. */
-    if (weir_lock_set(fd, F_RDLCK, byte, 1) != 0)
-        return -1;
+    /* The own byte first: at no instant does the lock leave it.  Should that fail, the rest is given up all the same. */
+    int result = weir_lock_set(fd, F_RDLCK, byte, 1);
+    int error = errno;
     if (byte > first)
         (void)weir_lock_set(fd, F_UNLCK, first, byte - first);
     int64_t end = first + WEIR_RANGE_LEN;
     if (byte + 1 < end)
         (void)weir_lock_set(fd, F_UNLCK, byte + 1, end - byte - 1);
-    return 0;
+    errno = error;
+    return result;
 }
 
 /* The kernel tells of some lock in a range, not of the first: so each answer splits the range in two. */

@@ -70,14 +70,9 @@ void *weir_linux_mmap(const weir_os_section *os, uint64_t offset, uint64_t bytes
     if (room == MAP_FAILED)
         return room;
     uint64_t skip = (offset - (uintptr_t)room) % large;
-    void *at = weir_linux.mmap(room + skip, bytes, protection, flags | MAP_FIXED, os->fd, (off_t)offset);
-    int error = errno;
-    /* What the map failed to take stays reserved: on some kernels it is free by now, and may be another thread's. */
-    if (skip != 0)
-        (void)weir_linux.munmap(room, skip);
-    (void)weir_linux.munmap(room + skip + bytes, large - skip);
-    errno = error;
-    return at;
+    (void)weir_linux.munmap(room, bytes + large);
+    /* A hint, not a demand: another thread may have taken the place, and then it is only no place for large pages. */
+    return weir_linux.mmap(room + skip, bytes, protection, flags, os->fd, (off_t)offset);
 }
 
 static int advise(void *at, uint64_t bytes, int advice)
@@ -116,6 +111,14 @@ static weir_status lock_in_memory(const weir_os_section *os, void *at, uint64_t 
                      weir_size_text(a, bytes), os->title, strerror(error), weir_size_text(b, limit.rlim_cur));
 }
 
+/* Of a page's node the system tells once the page is in the page table; these have their memory already. */
+static void show_samples(const weir_os_section *os, unsigned char *at, uint64_t len)
+{
+    uint64_t step = (len / os->page + SAMPLES - 1) / SAMPLES * os->page;
+    for (uint64_t off = 0; off < len; off += step)
+        (void)advise(at + off, os->page, MADV_POPULATE_READ);
+}
+
 weir_status weir_os_prepare(weir_os_section *os, void *base, uint64_t bytes, weir_access access)
 {
     int saved = errno;
@@ -130,6 +133,8 @@ weir_status weir_os_prepare(weir_os_section *os, void *base, uint64_t bytes, wei
         status = prefault(os, at, len, access);
     if (status == WEIR_OK && (os->want & WEIR_LOCKED) != 0)
         status = lock_in_memory(os, at, len, access);
+    if (status == WEIR_OK && (os->want & WEIR_ON_NODE) != 0 && os->kind != WEIR_SECTION_FILE)
+        show_samples(os, at, len);
     uint32_t check = os->demand & (WEIR_LARGE_PAGES | WEIR_ON_NODE | WEIR_MAP_NAME);
     if (status == WEIR_OK && check != 0) {
         weir_memory memory;
@@ -156,7 +161,7 @@ struct account {
     bool all_locked, all_kept_out, all_named;
     /* the mapping at hand */
     bool in, reachable;
-    uint64_t low, high;
+    uint64_t low, high, present;
 };
 
 static void begin_mapping(struct account *a, const char *line, uint64_t low, uint64_t high, uint64_t large)
@@ -165,6 +170,7 @@ static void begin_mapping(struct account *a, const char *line, uint64_t low, uin
     a->low = low > a->from ? low : a->from;
     a->high = high < a->to ? high : a->to;
     a->in = a->low < a->high;
+    a->present = 0;
     (void)sscanf(line, "%*x-%*x %7s", rights);
     a->reachable = a->in && rights[0] == 'r';
     if (!a->reachable)
@@ -188,15 +194,15 @@ static void account_line(struct account *a, const char *line)
     if (strncmp(line, "VmFlags:", 8) == 0) {
         if (strstr(line, " lo") == NULL)
             a->all_locked = false;
+        else
+            a->locked += a->present; /* the line "Locked" shares the pages out among all who have them */
         if (strstr(line, " dd") == NULL)
             a->all_kept_out = false;
     } else if (sscanf(line, "%63[^:]: %" SCNu64 " kB", key, &kib) == 2) {
         /* A neighbouring mapping may have been merged with ours: of its pages no more than ours can be counted. */
         uint64_t counted = kib * 1024 < size ? kib * 1024 : size;
         if (strcmp(key, "Rss") == 0 || strcmp(key, "Shared_Hugetlb") == 0 || strcmp(key, "Private_Hugetlb") == 0)
-            a->resident += counted;
-        else if (strcmp(key, "Locked") == 0)
-            a->locked += counted;
+            a->resident += counted, a->present += counted;
         else if (strcmp(key, "ShmemPmdMapped") == 0 || strcmp(key, "FilePmdMapped") == 0)
             a->large += counted;
         else if (strcmp(key, "KernelPageSize") == 0 && (a->page == 0 || kib * 1024 < a->page))
@@ -231,12 +237,8 @@ static int32_t node_of(const weir_os_section *os, unsigned char *at, uint64_t le
     int nodes[SAMPLES];
     unsigned long count = 0;
     uint64_t step = (len / os->page + SAMPLES - 1) / SAMPLES * os->page;
-    for (uint64_t off = 0; off < len && count < SAMPLES; off += step) {
-        /* Only a page in the page table is told of; these have their memory already. */
-        if (os->kind != WEIR_SECTION_FILE)
-            (void)advise(at + off, os->page, MADV_POPULATE_READ);
+    for (uint64_t off = 0; off < len && count < SAMPLES; off += step)
         pages[count++] = at + off;
-    }
     int32_t node = WEIR_NODE_NONE;
     if (weir_linux.move_pages(count, pages, nodes) != 0)
         return node;
@@ -284,13 +286,13 @@ weir_status weir_os_memory(weir_os_section *os, void *base, uint64_t bytes, weir
         .page_bytes = a.page,
         .large_bytes = huge ? a.bytes : a.large,
         .resident_bytes = a.resident,
-        .locked_bytes = a.locked,
+        .locked_bytes = huge ? a.resident : a.locked,
     };
     if (huge || (a.large_possible != 0 && a.large >= a.large_possible))
         memory.got |= WEIR_LARGE_PAGES;
     if (any && a.resident >= a.bytes)
         memory.got |= WEIR_PREFAULT;
-    if (any && a.all_locked)
+    if (any && (a.all_locked || huge)) /* what comes from a pool of huge pages is never written away */
         memory.got |= WEIR_LOCKED;
     if ((os->want & WEIR_ON_NODE) != 0 && memory.node == (int32_t)os->node)
         memory.got |= WEIR_ON_NODE;

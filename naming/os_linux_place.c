@@ -31,7 +31,7 @@ weir_status weir_place_squatted(const struct weir_place *place, int dir, const c
 {
     struct stat st;
     if (weir_linux.fstatat(dir, file, &st, AT_SYMLINK_NOFOLLOW) != 0)
-        return WEIR_LINUX_AGAIN; /* gone meanwhile */
+        return errno == ENOENT ? WEIR_LINUX_AGAIN /* gone meanwhile */ : weir_linux_fail("cannot look at", file);
     return weir_fail(status, "%s/%s%s%s is %s of uid %u, mode %#o: %s", place->path,
                      dir == place->base ? "" : place->local, dir == place->base ? "" : "/", file,
                      kind_of(st.st_mode), (unsigned)st.st_uid, (unsigned)st.st_mode & 07777, why);

@@ -132,8 +132,8 @@ static weir_status check_filesystem(int fd, uint64_t need, const char *dir)
     if (have >= need)
         return WEIR_OK;
     return weir_fail(WEIR_E_NO_SPACE,
-                     "needs %s, %s has %s free of %s: remove what is there, mount it larger (in a container: "
-                     "--shm-size) or set WEIR_SHM_DIR",
+                     "needs %s, %s has %s free of %s: remove what is there, or mount it larger (/dev/shm in a "
+                     "container: --shm-size; weir's place elsewhere: WEIR_SHM_DIR)",
                      weir_size_text(a, need), dir, weir_size_text(b, have),
                      weir_size_text(c, (uint64_t)fs.f_blocks * fs.f_frsize));
 }
@@ -171,29 +171,31 @@ weir_status weir_linux_check_length(uint64_t bytes)
     return WEIR_OK;
 }
 
-weir_status weir_linux_allocate(int fd, uint64_t from, uint64_t to, const char *dir)
-{
-    uint64_t reached;
-    return weir_linux_allocate_some(fd, from, to, dir, &reached);
-}
-
-weir_status weir_linux_allocate_some(int fd, uint64_t from, uint64_t to, const char *dir, uint64_t *reached)
+static weir_status allocate(int fd, bool behind, uint64_t from, uint64_t to, const char *dir, bool *began)
 {
     char a[WEIR_SIZE_TEXT_MAX], b[WEIR_SIZE_TEXT_MAX];
     int saved = errno;
     uint64_t need = to - from;
-    *reached = from;
+    struct stat st;
+    if (behind && weir_linux.fstat(fd, &st) == 0 && (uint64_t)st.st_blocks * 512 > from) { /* some of it is had */
+        uint64_t had = (uint64_t)st.st_blocks * 512 - from;
+        need = had < need ? need - had : 0;
+    }
     weir_status status = weir_linux_check_length(to);
     if (status == WEIR_OK)
         status = check_filesystem(fd, need, dir);
     if (status == WEIR_OK)
         status = check_memory(fd, need);
     uint64_t chunk = CHUNK;
-    for (uint64_t at = from; status == WEIR_OK && at < to;) {
-        uint64_t len = to - at < chunk ? to - at : chunk;
-        if (weir_linux.fallocate(fd, 0, (off_t)at, (off_t)len) == 0)
-            *reached = at += len;
-        else if (errno == ENOSPC || errno == ENOMEM || errno == EDQUOT)
+    *began = status == WEIR_OK;
+    for (uint64_t at = from; status == WEIR_OK && (at < to || behind);) {
+        bool last = behind && at == to; /* all of it is there: now its length */
+        uint64_t begin = last ? to - 1 : at, len = last ? 1 : to - at < chunk ? to - at : chunk;
+        int mode = behind && !last ? FALLOC_FL_KEEP_SIZE : 0;
+        if (weir_linux.fallocate(fd, mode, (off_t)begin, (off_t)len) == 0) {
+            at = begin + len;
+            behind = behind && !last;
+        } else if (errno == ENOSPC || errno == ENOMEM || errno == EDQUOT)
             status = weir_fail(WEIR_E_NO_SPACE, "needs %s, %s gave %s and then said: %s",
                                weir_size_text(a, need), dir, weir_size_text(b, at - from), strerror(errno));
         else if (errno == EOPNOTSUPP)
@@ -201,11 +203,22 @@ weir_status weir_linux_allocate_some(int fd, uint64_t from, uint64_t to, const c
                                dir);
         else if (errno == EINTR)
             chunk = chunk > CHUNK_MIN ? chunk / 2 : CHUNK_MIN;
-        else if (errno == EPERM)
-            status = weir_fail(WEIR_E_PERMISSION, "fallocate in %s: %s (sealed?)", dir, strerror(errno));
+        else if (errno == EPERM || errno == EACCES)
+            status = weir_linux_fail("cannot allocate in", dir);
         else
             status = weir_fail(WEIR_E_OS, "fallocate in %s: %s", dir, strerror(errno));
     }
     errno = saved;
     return status;
+}
+
+weir_status weir_linux_allocate(int fd, uint64_t from, uint64_t to, const char *dir)
+{
+    bool began;
+    return allocate(fd, false, from, to, dir, &began);
+}
+
+weir_status weir_linux_allocate_behind(int fd, uint64_t from, uint64_t to, const char *dir, bool *began)
+{
+    return allocate(fd, true, from, to, dir, began);
 }

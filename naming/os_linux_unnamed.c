@@ -34,12 +34,13 @@ static weir_status set_page(weir_os_section *os, int fd)
 
 /* ---- making one ---- */
 
-static int new_file(const char *label, bool large)
+static int new_file(const char *label, bool large, uint32_t mode)
 {
     unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING | (large ? MFD_HUGETLB : 0u);
     /* Some systems refuse a memory file that could be executed; those before 6.3 do not know the flag. */
-    int fd = weir_linux.memfd_create(label, flags | MFD_NOEXEC_SEAL);
-    if (fd < 0 && errno == EINVAL)
+    unsigned not_to_run = (mode & 0111) == 0 ? MFD_NOEXEC_SEAL : 0u;
+    int fd = weir_linux.memfd_create(label, flags | not_to_run);
+    if (fd < 0 && errno == EINVAL && not_to_run != 0)
         fd = weir_linux.memfd_create(label, flags);
     return weir_linux_off_standard(fd);
 }
@@ -48,7 +49,7 @@ static int new_file(const char *label, bool large)
 static weir_status make(weir_os_section *os, const weir_os_request *request, bool large, int *fd)
 {
     const weir_section_options *options = request->options;
-    *fd = new_file(os->title, large);
+    *fd = new_file(os->title, large, options->mode);
     if (*fd < 0 && (errno == ENOSYS || (large && errno == EINVAL)))
         return weir_fail(WEIR_E_UNSUPPORTED, "this kernel has no %s", large ? "huge memory files" : "memory files");
     if (*fd < 0)
@@ -187,12 +188,31 @@ weir_status weir_os_export(weir_os_section *os, weir_access access, bool inherit
     return status;
 }
 
+/* What its creator called it, as /proc has it.  False: it is no memory file, or /proc is not mounted. */
+static bool label_of(int fd, char *title, size_t size)
+{
+    static const char prefix[] = "/memfd:", suffix[] = " (deleted)";
+    const size_t prefix_len = sizeof prefix - 1, suffix_len = sizeof suffix - 1;
+    char self[64], link[300];
+    (void)snprintf(self, sizeof self, "/proc/self/fd/%d", fd);
+    ssize_t len = readlink(self, link, sizeof link - 1);
+    link[len > 0 ? len : 0] = 0;
+    if (len > (ssize_t)suffix_len && strcmp(link + (size_t)len - suffix_len, suffix) == 0)
+        link[(size_t)len - suffix_len] = 0;
+    bool memory_file = strncmp(link, prefix, prefix_len) == 0;
+    if (memory_file)
+        (void)snprintf(title, size, "%s", link + prefix_len);
+    else
+        (void)snprintf(title, size, "the section of handle %d", fd);
+    return memory_file;
+}
+
 /* Is fd's section one that may be attached to so? */
-static weir_status check_handle(weir_os_section *os, int fd, const weir_section_options *options)
+static weir_status check_handle(weir_os_section *os, int fd, bool memory_file, const weir_section_options *options)
 {
     struct stat st;
     weir_section_facts facts;
-    uint64_t magic = 0;
+    uint64_t start[offsetof(weir_section_layout, name) / 8 + 1] = { 0 }; /* of the header, to the name's beginning */
     if (weir_linux.fstat(fd, &st) != 0)
         return errno == EBADF ? weir_fail(WEIR_E_INVALID, "handle %d is not open", fd)
                               : weir_linux_fail("cannot look at", os->title);
@@ -204,10 +224,14 @@ static weir_status check_handle(weir_os_section *os, int fd, const weir_section_
     int mode = weir_linux.fd_flags(fd, F_GETFL, 0), seals = weir_linux.seals(fd, F_GET_SEALS, 0);
     if (mode < 0 || (seals < 0 && errno != EINVAL))
         return weir_linux_fail("cannot look at", os->title);
-    if (seals < 0 && weir_linux.pread(fd, &magic, sizeof magic, 0) == sizeof magic && magic == WEIR_SECTION_MAGIC)
-        return weir_fail(WEIR_E_STATE, "the section of handle %d has a name: open it by that", fd);
-    if (seals < 0)
-        return weir_fail(WEIR_E_NOT_WEIR, "handle %d is no weir section's", fd);
+    if (!memory_file && access("/proc/self/fd", X_OK) != 0)
+        return weir_fail(WEIR_E_UNSUPPORTED, "handle %d cannot be opened anew: /proc is not mounted", fd);
+    if (!memory_file || seals < 0) {
+        bool named = weir_linux.pread(fd, start, sizeof start, 0) == sizeof start && start[0] == WEIR_SECTION_MAGIC &&
+                     (start[offsetof(weir_section_layout, name) / 8] & 0xff) != 0;
+        return named ? weir_fail(WEIR_E_STATE, "the section of handle %d has a name: open it by that", fd)
+                     : weir_fail(WEIR_E_NOT_WEIR, "handle %d is no weir section's", fd);
+    }
     weir_status status = weir_linux_inspect(fd, NULL, os->title, &facts);
     if (status != WEIR_OK)
         return status;
@@ -218,33 +242,16 @@ static weir_status check_handle(weir_os_section *os, int fd, const weir_section_
     return set_page(os, fd);
 }
 
-/* What its creator called it, as /proc has it. */
-static void label_of(int fd, char *title, size_t size)
-{
-    static const char prefix[] = "/memfd:";
-    char self[64], link[300];
-    (void)snprintf(self, sizeof self, "/proc/self/fd/%d", fd);
-    ssize_t len = readlink(self, link, sizeof link - 1);
-    link[len > 0 ? len : 0] = 0;
-    char *end = strstr(link, " (deleted)");
-    if (end != NULL)
-        *end = 0;
-    if (strncmp(link, prefix, sizeof prefix - 1) == 0)
-        (void)snprintf(title, size, "%s", link + sizeof prefix - 1);
-    else
-        (void)snprintf(title, size, "the section of handle %d", fd);
-}
-
 weir_status weir_os_attach(weir_os_section *os, weir_handle handle, const weir_os_request *request)
 {
     int saved = errno;
     const weir_section_options *options = request->options;
     char title[320];
-    label_of((int)handle, title, sizeof title);
+    bool memory_file = label_of((int)handle, title, sizeof title);
     weir_status status = weir_linux_adopt(os, WEIR_SECTION_UNNAMED, title, options);
     if (status == WEIR_OK)
         status = handle < 0 || handle > INT32_MAX ? weir_fail(WEIR_E_INVALID, "handle %lld is none", (long long)handle)
-                                                  : check_handle(os, (int)handle, options);
+                                                  : check_handle(os, (int)handle, memory_file, options);
     bool writer = options->access == WEIR_READ_WRITE;
     int64_t wait = 0;
     while (status == WEIR_OK) {
@@ -297,7 +304,11 @@ static weir_status socket_fail(const char *what)
         return WEIR_TIMEOUT;
     case EPIPE:
     case ECONNRESET:
+    case ECONNREFUSED: /* of datagrams */
         return WEIR_CLOSED;
+    case ETOOMANYREFS:
+    case ENOBUFS:
+        return weir_fail(WEIR_E_NO_MEMORY, "%s: %s", what, strerror(errno));
     case EBADF:
         return weir_fail(WEIR_E_INVALID, "%s: %s", what, strerror(errno));
     case ENOTSOCK:
@@ -311,6 +322,18 @@ static weir_status socket_fail(const char *what)
     }
 }
 
+/* Others, internet sockets for one, would drop the handle and say nothing. */
+static weir_status check_socket(int socket, const char *what)
+{
+    int domain = 0;
+    socklen_t len = sizeof domain;
+    if (getsockopt(socket, SOL_SOCKET, SO_DOMAIN, &domain, &len) != 0)
+        return socket_fail(what);
+    if (domain != AF_UNIX)
+        return weir_fail(WEIR_E_UNSUPPORTED, "%s: a connected Unix-domain socket is needed", what);
+    return WEIR_OK;
+}
+
 weir_status weir_handle_send(int socket, weir_handle handle)
 {
     int saved = errno, fd = (int)handle;
@@ -321,6 +344,11 @@ weir_status weir_handle_send(int socket, weir_handle handle)
                               .msg_controllen = sizeof control.room };
     if (handle < 0 || handle > INT32_MAX)
         return weir_fail(WEIR_E_INVALID, "handle %lld is none", (long long)handle);
+    weir_status status = check_socket(socket, "cannot send a handle");
+    if (status != WEIR_OK) {
+        errno = saved;
+        return status;
+    }
     memset(&control, 0, sizeof control);
     struct cmsghdr *head = CMSG_FIRSTHDR(&message);
     head->cmsg_level = SOL_SOCKET;
@@ -331,7 +359,8 @@ weir_status weir_handle_send(int socket, weir_handle handle)
     do
         sent = weir_linux.sendmsg(socket, &message, MSG_NOSIGNAL);
     while (sent < 0 && errno == EINTR);
-    weir_status status = sent == 1 ? WEIR_OK : socket_fail("cannot send a handle");
+    if (sent != 1)
+        status = socket_fail("cannot send a handle");
     errno = saved;
     return status;
 }
@@ -364,23 +393,27 @@ weir_status weir_handle_receive(int socket, weir_handle *out)
     struct iovec data = { .iov_base = &byte, .iov_len = 1 };
     struct msghdr message = { .msg_iov = &data, .msg_iovlen = 1, .msg_control = control.room,
                               .msg_controllen = sizeof control.room };
+    weir_status status = check_socket(socket, "cannot receive a handle");
+    if (status != WEIR_OK) {
+        errno = saved;
+        return status;
+    }
     ssize_t got;
     do
         got = weir_linux.recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
     while (got < 0 && errno == EINTR);
-    weir_status status = WEIR_OK;
+    unsigned count = got >= 0 ? take_descriptors(&message, &fd) : 0;
     if (got < 0) {
         status = socket_fail("cannot receive a handle");
-    } else if (got == 0) {
+    } else if (got == 0 && count == 0 && (message.msg_flags & MSG_CTRUNC) == 0) {
         status = WEIR_CLOSED;
     } else {
-        unsigned count = take_descriptors(&message, &fd);
         bool cut = (message.msg_flags & MSG_CTRUNC) != 0;
         if (count == 0 && cut)
             status = weir_fail(WEIR_E_NO_MEMORY, "no descriptor is free for the handle that came");
-        else if (count != 1 || cut)
-            status = weir_fail(WEIR_E_NOT_WEIR, "a message with %u handles%s came, not with one", count,
-                               cut ? " and more" : "");
+        else if (count != 1 || cut || got == 0)
+            status = weir_fail(WEIR_E_NOT_WEIR, "a message of %zd bytes with %u handles%s came, not of one with one", got,
+                               count, cut ? " and more" : "");
         if (status != WEIR_OK && fd >= 0)
             (void)weir_linux.close(fd);
         else if (status == WEIR_OK)

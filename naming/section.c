@@ -224,8 +224,14 @@ static weir_status acquire(weir_section **out, const char *text, uint64_t size, 
         free(section);
         return status;
     }
+    bool persistent = section->os.persistent;
+    if (was_created) /* until it is whole for its creator too, it goes with him */
+        section->os.persistent = false;
     status = finish(out, section, options);
-    if (status == WEIR_OK && created != NULL)
+    if (status != WEIR_OK)
+        return status;
+    section->os.persistent = persistent;
+    if (created != NULL)
         *created = was_created;
     return status;
 }
@@ -271,13 +277,16 @@ weir_status weir_section_create_unnamed(weir_section **out, uint64_t size_bytes,
         free(section);
         return status;
     }
-    status = finish(out, section, options);
+    weir_section *whole;
+    status = finish(&whole, section, options);
     uint32_t seals = options->flags & SEAL_FLAGS;
     if (status == WEIR_OK && seals != 0) { /* the header's own mapping is writable, and comes first */
-        status = weir_os_seal(&section->os, seals);
+        status = weir_os_seal(&whole->os, seals);
         if (status != WEIR_OK)
-            (void)weir_section_close(section);
+            (void)weir_section_close(whole);
     }
+    if (status == WEIR_OK)
+        *out = whole;
     return status;
 }
 

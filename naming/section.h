@@ -128,9 +128,9 @@ WEIR_API weir_status weir_section_close(weir_section *section);
 
 /* weir_section_remove removes a named section that nobody has open: a persistent one, or a stale one.
  *
- * Returns:  WEIR_OK; WEIR_E_NOT_FOUND; WEIR_E_IN_USE (somebody has it open; nothing was done); WEIR_E_PERMISSION;
- *           WEIR_E_NAME, WEIR_E_NOT_WEIR, WEIR_E_VERSION, WEIR_E_CORRUPT, WEIR_E_BUSY, WEIR_E_NO_MEMORY, WEIR_E_OS as
- *           weir_section_open.
+ * Returns:  WEIR_OK; WEIR_E_NOT_FOUND; WEIR_E_IN_USE (somebody has it open, not counting observers; nothing was done);
+ *           WEIR_E_PERMISSION; WEIR_E_NAME, WEIR_E_NOT_WEIR, WEIR_E_VERSION, WEIR_E_CORRUPT, WEIR_E_BUSY,
+ *           WEIR_E_NO_MEMORY, WEIR_E_UNSUPPORTED, WEIR_E_OS as weir_section_open.
  * If killed: it is there, or it is gone. */
 WEIR_API weir_status weir_section_remove(const char *name);
 
@@ -146,7 +146,8 @@ WEIR_API const char *weir_section_name(const weir_section *section);
 
 /* weir_section_extend makes the content size_bytes long, zeroed and really allocated behind its old end.  Others see
  * the new size when it is there (of a file: when they open it again).  Views stay as they are.  Of several that extend a
- * section at once one goes after the other.  A file that is that long already stays as it is, holes too.
+ * section at once one goes after the other.  Where a file is longer than the section, its data stay and its holes are
+ * filled.
  *
  * Returns:  WEIR_OK (also when it is that long already); WEIR_E_INVALID; WEIR_E_NO_SPACE; WEIR_E_PERMISSION
  *           (read-only, or sealed); WEIR_E_STATE (its room was reserved at creation); WEIR_E_BUSY (another has been at

@@ -7,7 +7,8 @@
 static weir_status check_facts(const weir_section_facts *facts, uint64_t file_bytes, bool nameless, const char *title)
 {
     if (facts->slots > WEIR_SLOTS_MAX || (facts->flags & ~WEIR_SECTION_FLAGS) != 0 ||
-        ((facts->flags & WEIR_SECTION_NAMELESS) != 0) != nameless)
+        ((facts->flags & WEIR_SECTION_NAMELESS) != 0) != nameless ||
+        (nameless && (facts->flags & WEIR_SECTION_PERSISTENT) != 0))
         return weir_fail(WEIR_E_CORRUPT, "%s has an impossible header (slots %u, flags %#x)", title, facts->slots,
                          facts->flags);
     bool possible = facts->size != 0 && facts->size <= WEIR_SECTION_SIZE_MAX;

@@ -230,11 +230,11 @@ static weir_status poison(weir_broadcast_reader *r, const char *what, uint64_t v
     return status;
 }
 
-/* Goes on at a boundary that is still there: some way back first, so that little is lost; then at the newest. */
+/* Goes on at a boundary that is still there: some way back first, so that little is lost; then nearer to the newest. */
 static weir_status catch_up(weir_broadcast_reader *r, int tries)
 {
     uint64_t pos, number;
-    if (!read_anchor(r->ring, tries == 0 ? 3 : 0, r->capacity, &pos, &number))
+    if (!read_anchor(r->ring, tries < 3 ? 3u - (unsigned)tries : 0, r->capacity, &pos, &number))
         return WEIR_AGAIN;
     if (pos % 8 != 0 || number - r->number > UINT64_MAX / 2)
         return poison(r, "record boundary, of number", number);
@@ -302,6 +302,9 @@ weir_status weir_broadcast_ready(const weir_broadcast_reader *r)
 {
     if (r->capacity == 0)
         return r->fault != WEIR_OK ? r->fault : WEIR_E_STATE;
-    uint64_t header = weir_load_acq(weir_word_of(r->data, r->pos & (r->capacity - 1)));
+    if (r->lost != 0)
+        return WEIR_OK;
+    /* relaxed: only whether it is 0; whoever reads the record acquires it then. */
+    uint64_t header = weir_load_rlx(weir_word_of(r->data, r->pos & (r->capacity - 1)));
     return header != 0 || overtaken(r->ring, r->pos, r->capacity) ? WEIR_OK : WEIR_EMPTY;
 }

@@ -85,7 +85,7 @@ WEIR_API void weir_mpsc_release_all(weir_mpsc_consumer *c);
  * If killed: the record is seen again by the next consumer. */
 static inline weir_status weir_mpsc_peek(weir_mpsc_consumer *c, const void **msg, uint32_t *len, uint32_t *lane)
 {
-    for (;;) { /* twice at most: the lane that turn finds has a record, and nobody else takes it */
+    for (int turns = 0;; turns++) { /* the lane that turn finds has a record, and no producer takes it back */
         if (WEIR_LIKELY(c->left != 0)) {
             weir_status status = weir_spsc_peek(&c->lanes[c->at], msg, len);
             if (WEIR_LIKELY(status == WEIR_OK)) {
@@ -96,7 +96,7 @@ static inline weir_status weir_mpsc_peek(weir_mpsc_consumer *c, const void **msg
             if (WEIR_UNLIKELY(status != WEIR_EMPTY))
                 return weir_mpsc_poison(c, status);
         }
-        weir_status status = weir_mpsc_turn(c);
+        weir_status status = turns == 0 ? weir_mpsc_turn(c) : WEIR_EMPTY; /* one that does keeps nobody */
         if (status != WEIR_OK)
             return status;
     }
@@ -123,7 +123,7 @@ static inline void weir_mpsc_release(weir_mpsc_consumer *c)
 static inline weir_status weir_mpsc_pop_more(weir_mpsc_consumer *c, void *buffer, uint64_t size_bytes, uint32_t *len,
                                              uint32_t *lane)
 {
-    for (;;) { /* as peek's */
+    for (int turns = 0;; turns++) { /* as peek's */
         if (WEIR_LIKELY(c->left != 0)) {
             weir_status status = weir_spsc_pop_more(&c->lanes[c->at], buffer, size_bytes, len);
             *lane = c->at;
@@ -134,7 +134,7 @@ static inline weir_status weir_mpsc_pop_more(weir_mpsc_consumer *c, void *buffer
             if (WEIR_UNLIKELY(status != WEIR_EMPTY))
                 return status == WEIR_E_TOO_SMALL ? status : weir_mpsc_poison(c, status);
         }
-        weir_status status = weir_mpsc_turn(c);
+        weir_status status = turns == 0 ? weir_mpsc_turn(c) : WEIR_EMPTY;
         if (status != WEIR_OK)
             return status;
     }

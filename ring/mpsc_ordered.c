@@ -51,6 +51,16 @@ weir_status weir_mpsc_ordered_consumer_attach(weir_mpsc_ordered_consumer *c, voi
     return WEIR_OK;
 }
 
+weir_status weir_mpsc_ordered_refuse(const weir_mpsc_ordered_producer *p, uint64_t len)
+{
+    weir_status status = weir_spsc_producer_refuse(&p->lane, len);
+    if (status != WEIR_E_TOO_LARGE)
+        return status;
+    return weir_fail(status, "a record of %llu bytes is over the limit of %u in lanes of capacity %llu",
+                     (unsigned long long)len, p->lane.record_max - WEIR_MPSC_STAMP,
+                     (unsigned long long)p->lane.capacity);
+}
+
 static weir_status poison(weir_mpsc_ordered_consumer *c, weir_status status)
 {
     *c = (weir_mpsc_ordered_consumer){ .fault = status };
@@ -167,7 +177,7 @@ weir_status weir_mpsc_ordered_pop(weir_mpsc_ordered_consumer *c, void *buffer, u
 {
     weir_status status = weir_mpsc_ordered_pop_more(c, buffer, size_bytes, len, lane);
     if (status == WEIR_OK)
-        weir_spsc_release(&c->lanes[*lane].lane);
+        weir_mpsc_ordered_release(c);
     return status;
 }
 

@@ -56,6 +56,8 @@ WEIR_API weir_status weir_mpsc_ordered_producer_attach(weir_mpsc_ordered_produce
 WEIR_API weir_status weir_mpsc_ordered_consumer_attach(weir_mpsc_ordered_consumer *c, void *mem, uint64_t size_bytes,
                                                        weir_mpsc_ordered_lane *handles, uint32_t count);
 
+WEIR_API weir_status weir_mpsc_ordered_refuse(const weir_mpsc_ordered_producer *p, uint64_t len);
+
 /* weir_mpsc_ordered_record_max returns the longest record: a lane's, less the stamp.  0 where capacity is none. */
 WEIR_API uint32_t weir_mpsc_ordered_record_max(uint64_t capacity_bytes);
 
@@ -70,8 +72,8 @@ WEIR_API uint32_t weir_mpsc_ordered_record_max(uint64_t capacity_bytes);
 static inline weir_status weir_mpsc_ordered_reserve(weir_mpsc_ordered_producer *p, uint64_t len, void **slot)
 {
     void *record;
-    if (WEIR_UNLIKELY(len > UINT32_MAX))
-        return weir_spsc_reserve(&p->lane, len, slot); /* it says what is wrong */
+    if (WEIR_UNLIKELY(len > UINT32_MAX || len + WEIR_MPSC_STAMP > p->lane.record_max))
+        return weir_mpsc_ordered_refuse(p, len);
     weir_status status = weir_spsc_reserve(&p->lane, len + WEIR_MPSC_STAMP, &record);
     if (status == WEIR_OK)
         *slot = (unsigned char *)record + WEIR_MPSC_STAMP;
@@ -101,7 +103,7 @@ static inline weir_status weir_mpsc_ordered_commit_more(weir_mpsc_ordered_produc
 
 static inline weir_status weir_mpsc_ordered_put(weir_mpsc_ordered_producer *p, const void *msg, uint64_t len, bool more)
 {
-    void *slot;
+    void *slot = NULL;
     weir_status status = weir_mpsc_ordered_reserve(p, len, &slot);
     if (WEIR_UNLIKELY(status != WEIR_OK))
         return status;

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define KIND_PRODUCERS_MAX 8
+#define KIND_PRODUCERS_MAX 16
 
 typedef struct ring {
     const struct ring_kind *kind;
