@@ -157,6 +157,13 @@ static weir_status find(struct weir_place *place, weir_os_section *os, const wei
         return find_unused(place, os, request, *fd, created);
     if (errno != EAGAIN)
         return weir_lock_fail(place->path);
+    /* Somebody reads, or somebody writes: only who has seen a reader becomes one, or a stale section would come to life
+     * behind one who was about to remove it. */
+    short found;
+    if (weir_lock_ask(*fd, WEIR_LIFE_FIRST, WEIR_RANGE_LEN, &found) != 0)
+        return weir_lock_fail(place->path);
+    if (found != F_RDLCK)
+        return WEIR_LINUX_AGAIN;
     if (weir_lock_set(*fd, F_RDLCK, os->life, 1) != 0)
         return errno == EAGAIN ? WEIR_LINUX_AGAIN : weir_lock_fail(place->path);
     if (!weir_place_names(place, *fd)) /* its last user removed it before our lock */

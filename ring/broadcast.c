@@ -155,6 +155,9 @@ weir_status weir_broadcast_writer_attach(weir_broadcast_writer *w, void *mem, ui
         padded = pad; /* its record was published with it */
         pos += size;
     }
+    /* order BROADCAST-LIMIT rel: the limit as the former writer left it, before what this one writes below it.  Without
+     * it a reader can copy this one's bytes and still find an older limit. */
+    weir_fence_rel();
     w->ring = mem;
     w->data = data;
     w->capacity = capacity;
@@ -302,8 +305,6 @@ weir_status weir_broadcast_ready(const weir_broadcast_reader *r)
 {
     if (r->capacity == 0)
         return r->fault != WEIR_OK ? r->fault : WEIR_E_STATE;
-    if (r->lost != 0)
-        return WEIR_OK;
     /* relaxed: only whether it is 0; whoever reads the record acquires it then. */
     uint64_t header = weir_load_rlx(weir_word_of(r->data, r->pos & (r->capacity - 1)));
     return header != 0 || overtaken(r->ring, r->pos, r->capacity) ? WEIR_OK : WEIR_EMPTY;

@@ -261,8 +261,7 @@ static inline weir_status weir_broadcast_commit_more(weir_broadcast_writer *w, u
 WEIR_API weir_status weir_broadcast_read(weir_broadcast_reader *r, void *buffer, uint64_t size_bytes, uint32_t *len,
                                          uint64_t *lost);
 
-/* weir_broadcast_ready tells whether a record waits, or some were lost that read will tell of with the next, without
- * reading it.
+/* weir_broadcast_ready tells whether a record waits, or the reader's place was overrun, without reading it.
  *
  * Returns:  WEIR_OK; WEIR_EMPTY; WEIR_E_CORRUPT or WEIR_E_STATE. */
 WEIR_API weir_status weir_broadcast_ready(const weir_broadcast_reader *r);

@@ -6,7 +6,7 @@
 
 #include <stdio.h>
 
-#define STATES_MAX UINT64_C(40000)
+#define STATES_MAX UINT64_C(12000)
 #define RECOVERIES UINT64_C(2100)
 
 static void at_hook(bool store)

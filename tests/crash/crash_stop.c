@@ -7,7 +7,7 @@
 #include <setjmp.h>
 #include <stdio.h>
 
-#define STATES_MAX UINT64_C(30000)
+#define STATES_MAX UINT64_C(5000)
 
 enum fate { THAWED, KILLED, FATES };
 

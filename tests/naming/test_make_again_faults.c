@@ -211,6 +211,7 @@ static void peer_opens(weir_section **mine)
 {
     weir_status status = weir_section_open(mine, peer.name, &(weir_section_options){ .mode = 0777 });
     CHECK(status == WEIR_OK || status == WEIR_E_NOT_FOUND || status == WEIR_E_PERMISSION);
+    CHECK(status != WEIR_OK || stamp_of(*mine) != STAMP); /* made again: not the dead one's */
 }
 static void peer_observes(weir_section **mine)
 {

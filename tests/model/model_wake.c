@@ -1,0 +1,246 @@
+/* tests/model/model_wake.c - the sleep/wake handshake, and the end of a peer against its last message.
+ * edges: WAKE SLOT
+ *
+ * This is the code that ships: ipc/channel.h's calls, ipc/channel_wait.c, naming/participant.c and the lane below them,
+ * compiled against the explorer.  What stands here instead is the system: futex, membarrier, the clock, the lock of a
+ * participant's slot.  Nobody spins (WEIR_WAIT_SLEEP), and a sleep has no bound as long as nobody is killed, so a
+ * wake-up that is lost is a failure, where in truth it costs 45 ms. */
+#include <weir/ipc/channel_private.h>
+#include <weir/naming/section_private.h>
+
+#include "explorer.h"
+
+#define CAPACITY 64u
+#define MESSAGES 4u
+
+enum { PRODUCER = 1, CONSUMER = 2 }; /* the threads' numbers */
+enum { MARK_SLEPT = 1, MARK_CLOSED = 2, MARK_DIED = 4, MARK_FULL = 8, MARK_TIMEOUT = 16 };
+
+struct end {
+    struct weir_section section;
+    _Alignas(16) unsigned char handle[2 * WEIR_OS_HANDLE_PART];
+};
+
+static struct {
+    _Alignas(64) unsigned char header[sizeof(weir_section_layout)];
+    _Alignas(64) unsigned char content[WEIR_CHANNEL_DATA + CAPACITY];
+    struct end producer, consumer;
+    int64_t now_ns;
+    unsigned sent, received;
+} rig;
+
+static weir_channel *tx(void) { return (weir_channel *)(void *)rig.producer.handle; }
+static weir_channel *rx(void) { return (weir_channel *)(void *)rig.consumer.handle; }
+
+/* ---- the system ---- */
+
+void weir_os_sleep(weir_atomic_u32 *word, uint32_t value, int64_t ns)
+{
+    MODEL_ASSERT(ns > 0);
+    model_reached(MARK_SLEPT);
+    if (!model_sleep(word, value)) {
+        model_reached(MARK_TIMEOUT);
+        rig.now_ns += ns;
+    }
+}
+
+void weir_os_wake(weir_atomic_u32 *word) { model_wake(word); }
+void weir_os_fence_others(void) { model_fence_others(); }
+int64_t weir_os_now_ns(void) { return rig.now_ns; }
+void weir_os_yield(void) { MODEL_ASSERT(!"nobody spins here"); }
+
+/* The kernel gives a dead process's locks up; who asks then sees all that it did. */
+weir_status weir_os_slot_held(weir_os_section *os, uint32_t slot, bool *held)
+{
+    (void)os;
+    *held = !model_ended(slot == WEIR_CHANNEL_SLOT_PRODUCER ? PRODUCER : CONSUMER);
+    return WEIR_OK;
+}
+
+weir_status weir_os_slot_lock(weir_os_section *os, uint32_t slot) { return (void)os, (void)slot, WEIR_OK; }
+void weir_os_slot_unlock(weir_os_section *os, uint32_t slot) { (void)os, (void)slot; }
+weir_status weir_section_check(const weir_section *section) { return (void)section, WEIR_OK; }
+weir_status weir_section_check_writer(const weir_section *section) { return (void)section, WEIR_OK; }
+const char *weir_section_name(const weir_section *section) { return (void)section, "Local/model"; }
+
+weir_status weir_channel_attach_lane(weir_channel *channel)
+{
+    (void)channel;
+    MODEL_ASSERT(!"the lane is there from the start");
+    return WEIR_E_STATE;
+}
+
+/* ---- the two ends, as ipc/channel.c opens and leaves them ---- */
+
+static void open_end(struct end *end, weir_role role, bool full_fence)
+{
+    weir_channel *channel = (weir_channel *)(void *)end->handle;
+    struct channel_cold *cold = channel_cold(channel);
+    weir_channel_layout *layout = (void *)rig.content;
+    weir_participant before;
+    end->section.header = (void *)rig.header;
+    end->section.slots = WEIR_CHANNEL_SLOTS;
+    cold->section = &end->section;
+    cold->view.base = rig.content;
+    cold->role = role;
+    cold->wait = WEIR_WAIT_SLEEP;
+    cold->full_fence = full_fence;
+    cold->slot = role == WEIR_PRODUCER ? WEIR_CHANNEL_SLOT_PRODUCER : WEIR_CHANNEL_SLOT_CONSUMER;
+    cold->peer_slot = role == WEIR_PRODUCER ? WEIR_CHANNEL_SLOT_CONSUMER : WEIR_CHANNEL_SLOT_PRODUCER;
+    channel->peer = role == WEIR_PRODUCER ? &layout->consumer : &layout->producer;
+    channel->full_fence = full_fence;
+    channel->alive = CHANNEL_ALIVE;
+    void *lane = rig.content + WEIR_CHANNEL_LANE;
+    uint64_t bytes = WEIR_SPSC_CONTROL + CAPACITY;
+    MODEL_ASSERT((role == WEIR_PRODUCER ? weir_spsc_producer_attach(&channel->tx, lane, bytes)
+                                        : weir_spsc_consumer_attach(&channel->rx, lane, bytes)) == WEIR_OK);
+    MODEL_ASSERT(weir_participant_claim(&end->section, cold->slot, 1, &before) == WEIR_OK);
+    MODEL_ASSERT(weir_participant_join(&end->section, &before) == WEIR_OK);
+}
+
+static void leave(struct end *end)
+{
+    weir_channel *channel = (weir_channel *)(void *)end->handle;
+    MODEL_ASSERT(weir_participant_leave(&end->section, channel_cold(channel)->slot) == WEIR_OK);
+    weir_channel_wake(channel);
+}
+
+static void setup(bool full_fence)
+{
+    model_zero(&rig, sizeof rig);
+    model_share("header", rig.header, sizeof rig.header, 0);
+    model_share("channel", rig.content, sizeof rig.content, 0);
+    MODEL_ASSERT(weir_spsc_init(rig.content + WEIR_CHANNEL_LANE, WEIR_SPSC_CONTROL + CAPACITY, CAPACITY, 0) == WEIR_OK);
+    open_end(&rig.producer, WEIR_PRODUCER, full_fence);
+    open_end(&rig.consumer, WEIR_CONSUMER, full_fence);
+}
+
+static void setup_full(void) { setup(true); }
+static void setup_light(void) { setup(false); }
+
+/* ---- what they do ---- */
+
+/* WEIR_OK, or the end of the consumer. */
+static weir_status send_some(unsigned count)
+{
+    for (; rig.sent < count; rig.sent++) {
+        uint64_t message[2] = { rig.sent + 1, ~(uint64_t)rig.sent };
+        weir_status status = weir_send(tx(), message, sizeof message, WEIR_FOREVER);
+        if (status != WEIR_OK)
+            return status;
+    }
+    return WEIR_OK;
+}
+
+/* WEIR_OK, or the end of the producer. */
+static weir_status receive_some(unsigned count)
+{
+    for (; rig.received < count; rig.received++) {
+        uint64_t message[2] = { 0 };
+        uint32_t len;
+        weir_status status = weir_receive(rx(), message, sizeof message, &len, WEIR_FOREVER);
+        if (status != WEIR_OK)
+            return status;
+        MODEL_ASSERT(len == sizeof message && message[0] == rig.received + 1 && message[1] == ~(uint64_t)rig.received);
+    }
+    return WEIR_OK;
+}
+
+static void send_one(void) { MODEL_ASSERT(send_some(1) == WEIR_OK); }
+static void send_two(void) { MODEL_ASSERT(send_some(2) == WEIR_OK); }
+static void send_four(void) { MODEL_ASSERT(send_some(4) == WEIR_OK); }
+static void receive_two(void) { MODEL_ASSERT(receive_some(2) == WEIR_OK); }
+static void receive_four(void) { MODEL_ASSERT(receive_some(4) == WEIR_OK); }
+
+static void send_batch(void)
+{
+    uint64_t message[2] = { 1, ~(uint64_t)0 };
+    MODEL_ASSERT(weir_send_more(tx(), message, sizeof message, WEIR_FOREVER) == WEIR_OK);
+    message[0] = 2, message[1] = ~(uint64_t)1;
+    MODEL_ASSERT(weir_send_more(tx(), message, sizeof message, WEIR_FOREVER) == WEIR_OK);
+    MODEL_ASSERT(weir_flush(tx()) == WEIR_OK);
+}
+
+static void drain(void)
+{
+    send_one();
+    MODEL_ASSERT(weir_channel_drain(tx(), WEIR_FOREVER) == WEIR_OK);
+    MODEL_ASSERT(rig.received <= 1);
+}
+
+static void receive_one_in_place(void)
+{
+    const void *msg;
+    uint32_t len;
+    MODEL_ASSERT(weir_peek(rx(), &msg, &len, WEIR_FOREVER) == WEIR_OK);
+    MODEL_ASSERT(weir_release(rx()) == WEIR_OK);
+    rig.received = 1;
+}
+
+static void send_and_leave(void)
+{
+    send_one();
+    leave(&rig.producer);
+}
+
+/* Until the end, which comes behind the last message. */
+static void receive_to_the_end(void)
+{
+    weir_status status = receive_some(MESSAGES + 1);
+    if (status == WEIR_CLOSED) {
+        model_reached(MARK_CLOSED);
+        MODEL_ASSERT(rig.received == rig.sent); /* it may have been killed behind its leaving */
+        return;
+    }
+    MODEL_ASSERT(status == WEIR_DIED && model_killed(PRODUCER));
+    MODEL_ASSERT(rig.received == rig.sent || rig.received == rig.sent + 1); /* the last may be there and unsaid */
+    model_reached(MARK_DIED);
+}
+
+/* Sends until the consumer has gone, with a full lane. */
+static void send_to_the_end(void)
+{
+    weir_status status = send_some(MESSAGES);
+    if (status == WEIR_OK)
+        return;
+    model_reached(status == WEIR_CLOSED ? MARK_CLOSED : MARK_DIED);
+    MODEL_ASSERT(status == WEIR_CLOSED || (status == WEIR_DIED && model_killed(CONSUMER)));
+}
+
+static void receive_and_leave(void)
+{
+    MODEL_ASSERT(receive_some(1) == WEIR_OK);
+    leave(&rig.consumer);
+}
+
+/* ---- models: each with a full fence on both sides, and with the sleeper's membarrier ---- */
+
+#define WAKE(id, title, produce, consume, marks, p, s)                                                                 \
+    MODEL(id##_full) = { .name = "wake: " title ", full fences", .setup = setup_full,                                  \
+                         .threads = { { .name = "producer", .run = (produce) },                                        \
+                                      { .name = "consumer", .run = (consume) } },                                      \
+                         .preemptions = (p), .stale = (s), .must_reach = (marks), .random = 20000 };                   \
+    MODEL(id##_light) = { .name = "wake: " title ", membarrier", .setup = setup_light,                                 \
+                          .threads = { { .name = "producer", .run = (produce) },                                       \
+                                       { .name = "consumer", .run = (consume) } },                                     \
+                          .preemptions = (p), .stale = (s), .must_reach = (marks), .random = 20000 }
+
+WAKE(message, "messages", send_two, receive_two, MARK_SLEPT, 3, 2);
+WAKE(batch, "a batch", send_batch, receive_two, MARK_SLEPT, 3, 2);
+WAKE(room, "room", send_four, receive_four, MARK_SLEPT, 2, 2);
+WAKE(drained, "drain", drain, receive_one_in_place, MARK_SLEPT, 3, 2);
+WAKE(closed, "the producer leaves", send_and_leave, receive_to_the_end, MARK_SLEPT | MARK_CLOSED, 3, 2);
+WAKE(left, "the consumer leaves", send_to_the_end, receive_and_leave, MARK_SLEPT | MARK_CLOSED, 2, 2);
+
+/* ---- deaths ---- */
+
+MODEL(producer_dies) = { .name = "wake: the producer is killed", .setup = setup_full,
+                         .threads = { { .name = "producer", .run = send_and_leave, .victim = true },
+                                      { .name = "consumer", .run = receive_to_the_end } },
+                         .preemptions = 3, .stale = 2, .kills = 1,
+                         .must_reach = MARK_SLEPT | MARK_DIED | MARK_CLOSED | MARK_TIMEOUT, .random = 20000 };
+MODEL(consumer_dies) = { .name = "wake: the consumer is killed", .setup = setup_full,
+                         .threads = { { .name = "producer", .run = send_to_the_end },
+                                      { .name = "consumer", .run = receive_and_leave, .victim = true } },
+                         .preemptions = 2, .stale = 2, .kills = 1,
+                         .must_reach = MARK_SLEPT | MARK_DIED | MARK_CLOSED | MARK_TIMEOUT, .random = 20000 };
