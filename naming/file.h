@@ -17,10 +17,10 @@ WEIR_BEGIN_DECLS
  *          WEIR_READ_ONLY, WEIR_COPY_ON_WRITE: the file is not changed.
  * Returns:  WEIR_OK; WEIR_E_EMPTY_FILE (the file is empty and no size was given); WEIR_E_FILE_SHORT (read-only or
  *           copy-on-write, and larger than the file); WEIR_E_NOT_FOUND; WEIR_E_EXISTS (WEIR_FILE_NEW); WEIR_E_INVALID
- *           (path, size, flags; not a regular file; a link to nothing); WEIR_E_PERMISSION; WEIR_E_NO_SPACE (the file is as it was);
- *           WEIR_E_NO_MEMORY; WEIR_E_UNSUPPORTED; WEIR_E_OS.
- * If killed: a file that was growing is as long as it was, or as it was to be, and may hold memory behind its end; a new
- * one may be there, empty. */
+ *           (path, size, flags; not a regular file; a link to nothing); WEIR_E_PERMISSION; WEIR_E_NO_SPACE (the file
+ *           is as it was); WEIR_E_NO_MEMORY; WEIR_E_UNSUPPORTED; WEIR_E_OS.
+ * If killed: a file that was growing is as long as it was, or as it was to be, and may hold memory behind its end; a
+ * new one may be there, empty. */
 WEIR_API weir_status weir_section_open_file(weir_section **out, const char *path, uint64_t size_bytes,
                                             const weir_section_options *options);
 

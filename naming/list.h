@@ -70,8 +70,8 @@ WEIR_API weir_status weir_section_list(weir_section_info_visit visit, void *arg)
 WEIR_API weir_status weir_section_stat(const char *name, weir_section_info *out);
 
 /* weir_section_users visits every handle that has the section open; of users and of observers at most about 1,000.
- * Returns: WEIR_OK; WEIR_E_NOT_FOUND; WEIR_E_PERMISSION; WEIR_E_NAME; WEIR_E_NOT_WEIR, WEIR_E_VERSION, WEIR_E_CORRUPT (a
- * strange one); WEIR_E_UNSUPPORTED (no locks there); WEIR_E_NO_MEMORY; WEIR_E_OS. */
+ * Returns: WEIR_OK; WEIR_E_NOT_FOUND; WEIR_E_PERMISSION; WEIR_E_NAME; WEIR_E_NOT_WEIR, WEIR_E_VERSION, WEIR_E_CORRUPT
+ * (a strange one); WEIR_E_UNSUPPORTED (no locks there); WEIR_E_NO_MEMORY; WEIR_E_OS. */
 WEIR_API weir_status weir_section_users(const char *name, weir_section_user_visit visit, void *arg);
 
 /* weir_section_mappings visits every piece of the content that a process has mapped and this user may see (its own

@@ -23,6 +23,7 @@ typedef struct weir_os_section {
     const char *from; /* where its memory comes from, for texts */
     uint32_t uid;     /* whose Local names are meant: the process may change it */
     bool persistent;
+    bool unfinished;  /* just made, by a call that may still fail: then it goes, persistent or not */
     int fd;           /* an open file description of its own, which holds its locks */
     int64_t life;     /* the byte whose lock says that this handle uses it, or looks at it; 0: none */
     uint64_t page;    /* bytes: a mapping begins and ends on a multiple */

@@ -1,5 +1,5 @@
-/* naming/os_linux.c - sections as files under /dev/shm, memory files and files: what holds for all of them once they are
- * open.
+/* naming/os_linux.c - sections as files under /dev/shm, memory files and files: what holds for all of them once they
+ * are open.
  *
  * The others: os_linux_find.c (named ones), os_linux_unnamed.c, os_linux_file.c, os_linux_list.c (looking at what is
  * there), os_linux_lock.c, os_linux_place.c, os_linux_space.c and os_linux_memory.c. */
@@ -313,12 +313,12 @@ void weir_linux_let_go(const weir_os_section *os)
 {
     /* Unlocking first, not upgrading: of two that upgrade at once neither succeeds, and the name stays. */
     (void)weir_lock_set(os->fd, F_UNLCK, WEIR_LIFE_FIRST, WEIR_RANGE_LEN);
-    if (os->kind == WEIR_SECTION_NAMED && !os->persistent &&
+    if (os->kind == WEIR_SECTION_NAMED && (!os->persistent || os->unfinished) &&
         weir_lock_set(os->fd, F_WRLCK, WEIR_LIFE_FIRST, WEIR_RANGE_LEN) == 0) {
         struct weir_place place;
         weir_place_by_path(&place, os);
-        if (weir_place_names(&place, os->fd))
-            (void)weir_place_remove(&place);
+        if (weir_place_names(&place, os->fd) && weir_place_remove(&place) != 0 && os->unfinished)
+            weir_linux_undo(os->fd);
         /* a mapping would keep it held behind the close */
         (void)weir_lock_set(os->fd, F_UNLCK, WEIR_LIFE_FIRST, WEIR_RANGE_LEN);
     }
@@ -491,7 +491,9 @@ weir_status weir_os_flush_range(weir_os_section *os, void *base, uint64_t bytes)
 {
     int saved = errno;
     void *at = weir_linux_pages_around(os, base, &bytes);
-    weir_status status = weir_linux.msync(at, bytes, MS_SYNC) == 0 ? WEIR_OK : weir_linux_fail("cannot flush", os->title);
+    weir_status status = WEIR_OK;
+    if (weir_linux.msync(at, bytes, MS_SYNC) != 0)
+        status = weir_linux_fail("cannot flush", os->title);
     errno = saved;
     return status;
 }

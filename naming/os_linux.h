@@ -69,14 +69,14 @@ int weir_linux_off_standard(int fd);
  * ENOENT: /proc is not mounted. */
 int weir_linux_reopen(int fd, int flags);
 
-/* weir_linux_shm_dir gives the path of the shm directory in use: WEIR_SHM_DIR, else /dev/shm; absolute; heap.  NULL: *why
- * is what to return. */
+/* weir_linux_shm_dir gives the path of the shm directory in use: WEIR_SHM_DIR, else /dev/shm; absolute; heap.  NULL:
+ * *why is what to return. */
 char *weir_linux_shm_dir(weir_status *why);
 
 int64_t weir_linux_now_ns(void);
 
-/* weir_linux_wait is for a loop that looks again: it yields, then sleeps; false after 2 seconds of it.  *deadline begins
- * as 0. */
+/* weir_linux_wait is for a loop that looks again: it yields, then sleeps; false after 2 seconds of it.  *deadline
+ * begins as 0. */
 bool weir_linux_wait(int64_t *deadline);
 
 /* ---- the process's open sections (os_linux.c) ---- */
@@ -101,6 +101,10 @@ void weir_linux_abandon(weir_os_section *os);
  * name. */
 void weir_linux_let_go(const weir_os_section *os);
 
+/* weir_linux_undo makes a section that was made again in place, and may not be removed, an unfinished one.  The caller
+ * has the exclusive lock. */
+void weir_linux_undo(int fd);
+
 /* ---- locks (os_linux_lock.c) ----
  *
  * Ranges of bytes, far behind any content.  A user's own byte in LIFE or LOOK says who it is: its pid is in it. */
@@ -124,7 +128,8 @@ int64_t weir_lock_byte(int64_t first);
 /* weir_lock_share turns a lock of all of `first`'s range into a read lock of one byte. */
 int weir_lock_share(int fd, int64_t first, int64_t byte);
 
-/* weir_lock_walk visits each lock in a range that others hold for reading, about 1,000 of them at most; -1 with errno. */
+/* weir_lock_walk visits each lock in a range that others hold for reading, about 1,000 of them at most; -1 with
+ * errno. */
 int weir_lock_walk(int fd, int64_t first, int64_t len, bool (*visit)(int64_t byte, void *arg), void *arg);
 
 /* weir_lock_fail is what a failed lock says.  where: the file. */
@@ -148,8 +153,8 @@ void *weir_linux_pages_around(const weir_os_section *os, void *base, uint64_t *b
 /* weir_linux_read_file reads a small file of /proc or /sys whole, 0-terminated; its length or -1. */
 ssize_t weir_linux_read_file(const char *path, char *text, size_t size);
 
-/* weir_linux_bind asks for [from, to) of the file's memory on a NUMA node, before it is allocated, if the options ask for
- * that.  Not between enter and leave. */
+/* weir_linux_bind asks for [from, to) of the file's memory on a NUMA node, before it is allocated, if the options ask
+ * for that.  Not between enter and leave. */
 weir_status weir_linux_bind(weir_os_section *os, uint64_t from, uint64_t to);
 
 /* weir_linux_mmap is mmap at an address that large pages can serve, if they are asked for. */

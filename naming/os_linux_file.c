@@ -85,7 +85,8 @@ static weir_status agree(weir_os_section *os, const weir_section_options *option
     if (*size <= bytes)
         return WEIR_OK;
     if (os->access != WEIR_READ_WRITE)
-        return weir_fail(WEIR_E_FILE_SHORT, "a %s section of %llu bytes, its file %s has %llu: it is not grown for that",
+        return weir_fail(WEIR_E_FILE_SHORT,
+                         "a %s section of %llu bytes, its file %s has %llu: it is not grown for that",
                          os->access == WEIR_READ_ONLY ? "read-only" : "copy-on-write", (unsigned long long)*size,
                          os->title, (unsigned long long)bytes);
     return weir_os_grow(os, bytes, *size);

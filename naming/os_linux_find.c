@@ -49,7 +49,8 @@ weir_status weir_linux_open_file(const struct weir_place *place, const weir_sect
     if (*fd < 0 && errno == ENOENT)
         return WEIR_E_NOT_FOUND;
     if (*fd < 0 && (errno == ELOOP || errno == EISDIR || errno == ENXIO || errno == ENODEV))
-        return weir_place_squatted(place, place->dir, place->file, WEIR_E_NOT_WEIR, "no weir section; it was left alone");
+        return weir_place_squatted(place, place->dir, place->file, WEIR_E_NOT_WEIR,
+                                   "no weir section; it was left alone");
     if (*fd < 0 && errno == EACCES)
         return weir_place_squatted(place, place->dir, place->file, WEIR_E_PERMISSION, "you may not open it");
     if (*fd < 0)
@@ -58,14 +59,16 @@ weir_status weir_linux_open_file(const struct weir_place *place, const weir_sect
     if (weir_linux.fstat(*fd, &st) != 0)
         return weir_linux_fail("cannot look at", place->file);
     if (!S_ISREG(st.st_mode))
-        return weir_place_squatted(place, place->dir, place->file, WEIR_E_NOT_WEIR, "no weir section; it was left alone");
+        return weir_place_squatted(place, place->dir, place->file, WEIR_E_NOT_WEIR,
+                                   "no weir section; it was left alone");
     char why[64] = "its owner is neither you nor root";
     if ((options->flags & WEIR_EXPECT_OWNER) != 0)
         (void)snprintf(why, sizeof why, "expected was one of uid %u", options->owner);
     if (!trusted(&st, options))
         return weir_place_squatted(place, place->dir, place->file, WEIR_E_PERMISSION, why);
     if ((st.st_mode & 07777 & ~mode_of(options)) != 0)
-        return weir_place_squatted(place, place->dir, place->file, WEIR_E_PERMISSION, "its mode is wider than was asked for");
+        return weir_place_squatted(place, place->dir, place->file, WEIR_E_PERMISSION,
+                                   "its mode is wider than was asked for");
     return WEIR_OK;
 }
 
@@ -318,6 +321,12 @@ static weir_status clear(weir_os_section *os)
                                                                    : weir_linux_fail("cannot make again", os->title);
 }
 
+void weir_linux_undo(int fd)
+{
+    const uint64_t making = WEIR_SECTION_MAGIC_MAKING;
+    (void)weir_linux.pwrite(fd, &making, sizeof making, 0);
+}
+
 /* A stale Global section of another owner, who alone may unlink it in a sticky directory: it is made again in place, if
  * it is as this user would have made it.  The caller has the exclusive lock; on success it is shared.  A death in here
  * leaves the magic of the unfinished, which anybody may make again or its owner's sweep takes. */
@@ -334,10 +343,12 @@ static weir_status make_again(struct weir_place *place, weir_os_section *os, con
     weir_status back = step_in(place, os);
     if (status == WEIR_OK)
         status = back;
-    if (status == WEIR_OK)
-        (void)weir_lock_set(fd, F_UNLCK, WEIR_LOOK_FIRST, WEIR_RANGE_LEN);
     if (status == WEIR_OK && weir_lock_share(fd, WEIR_LIFE_FIRST, os->life) != 0)
         status = weir_lock_fail(place->path);
+    if (status != WEIR_OK)
+        weir_linux_undo(fd);
+    else
+        (void)weir_lock_set(fd, F_UNLCK, WEIR_LOOK_FIRST, WEIR_RANGE_LEN);
     os->persistent = (request->options->flags & WEIR_PERSISTENT) != 0;
     return status;
 }

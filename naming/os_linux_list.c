@@ -11,12 +11,12 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-#define SWEEP_LIVE_MAX 32 /* names in use that one sweep looks at */
+#define SWEEP_LIVE_MAX 32 /* names in use, or persistent, that one sweep looks at */
 #define BLOCK 16384       /* bytes of directory read at once */
 
 /* ---- taking stale ones away ---- */
 
-/* Looks at one name as an opener would.  OK: it was stale, and is gone; *used: somebody uses it. */
+/* Looks at one name as an opener would.  True: it was stale, and is gone; *used: somebody uses it, or it persists. */
 static bool sweep_one(struct weir_place *place, const weir_name *name, bool *used)
 {
     static const weir_section_options any = { .mode = 0777 };
@@ -28,10 +28,11 @@ static bool sweep_one(struct weir_place *place, const weir_name *name, bool *use
     *used = false;
     if (weir_linux_open_file(place, &any, &fd) == WEIR_OK && weir_linux.fstat(fd, &st) == 0 &&
         st.st_uid == geteuid()) {
+        weir_status status = WEIR_OK;
         if (weir_lock_set(fd, F_WRLCK, WEIR_LIFE_FIRST, WEIR_RANGE_LEN) == 0)
-            removed = weir_linux_remove_stale(place, fd, name, false, &facts) == WEIR_E_NOT_FOUND;
-        else
-            *used = true;
+            status = weir_linux_remove_stale(place, fd, name, false, &facts);
+        removed = status == WEIR_E_NOT_FOUND;
+        *used = status == WEIR_OK;
     }
     if (fd >= 0)
         (void)weir_linux.close(fd);

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #define PID_SHIFT 28     /* bits of the byte's number behind the pid: which handle of the process */
-#define WALK_MAX 2048    /* looks of one walk: each costs what locks there are, and a hostile reader may hold any number */
+#define WALK_MAX 2048    /* looks of one walk: each costs what locks there are, and a hostile reader may hold many */
 
 static int call(int fd, int command, struct flock *range)
 {
@@ -31,7 +31,8 @@ int weir_lock_ask(int fd, int64_t first, int64_t len, short *found)
 {
     struct flock range = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = first, .l_len = len };
     int result = call(fd, F_OFD_GETLK, &range);
-    *found = range.l_type;
+    bool one = range.l_len == 1 && len > 1; /* a user whose lock could not be turned into one for reading */
+    *found = range.l_type == F_WRLCK && one ? F_RDLCK : range.l_type;
     return result;
 }
 
@@ -53,7 +54,7 @@ int64_t weir_lock_byte(int64_t first)
 
 int weir_lock_share(int fd, int64_t first, int64_t byte)
 {
-    /* The own byte first: at no instant does the lock leave it.  Should that fail, the rest is given up all the same. */
+    /* The own byte first: at no instant does the lock leave it.  Should that fail, the rest is given up as well. */
     int result = weir_lock_set(fd, F_RDLCK, byte, 1);
     int error = errno;
     if (byte > first)

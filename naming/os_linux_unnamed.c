@@ -318,7 +318,7 @@ static weir_status socket_fail(const char *what)
     case EINVAL:
         return weir_fail(WEIR_E_UNSUPPORTED, "%s: a connected Unix-domain socket is needed: %s", what, strerror(errno));
     default:
-        return weir_linux_fail(what, "a socket");
+        return weir_linux_fail(what, "over the socket");
     }
 }
 
@@ -393,6 +393,8 @@ weir_status weir_handle_receive(int socket, weir_handle *out)
     struct iovec data = { .iov_base = &byte, .iov_len = 1 };
     struct msghdr message = { .msg_iov = &data, .msg_iovlen = 1, .msg_control = control.room,
                               .msg_controllen = sizeof control.room };
+    if (out == NULL)
+        return weir_fail(WEIR_E_INVALID, "no place for the handle");
     weir_status status = check_socket(socket, "cannot receive a handle");
     if (status != WEIR_OK) {
         errno = saved;
@@ -412,8 +414,8 @@ weir_status weir_handle_receive(int socket, weir_handle *out)
         if (count == 0 && cut)
             status = weir_fail(WEIR_E_NO_MEMORY, "no descriptor is free for the handle that came");
         else if (count != 1 || cut || got == 0)
-            status = weir_fail(WEIR_E_NOT_WEIR, "a message of %zd bytes with %u handles%s came, not of one with one", got,
-                               count, cut ? " and more" : "");
+            status = weir_fail(WEIR_E_NOT_WEIR, "a message of %zd bytes with %u handles%s came, not of one with one",
+                               got, count, cut ? " and more" : "");
         if (status != WEIR_OK && fd >= 0)
             (void)weir_linux.close(fd);
         else if (status == WEIR_OK)

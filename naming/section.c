@@ -224,14 +224,11 @@ static weir_status acquire(weir_section **out, const char *text, uint64_t size, 
         free(section);
         return status;
     }
-    bool persistent = section->os.persistent;
-    if (was_created) /* until it is whole for its creator too, it goes with him */
-        section->os.persistent = false;
+    section->os.unfinished = was_created;
     status = finish(out, section, options);
-    if (status != WEIR_OK)
-        return status;
-    section->os.persistent = persistent;
-    if (created != NULL)
+    if (status == WEIR_OK)
+        section->os.unfinished = false;
+    if (status == WEIR_OK && created != NULL)
         *created = was_created;
     return status;
 }

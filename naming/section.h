@@ -75,7 +75,7 @@ typedef enum weir_access {
 typedef struct weir_section_options {
     uint32_t content; /* what is in it, any number of the caller's; a differing one is refused.  0: plain data */
     uint32_t slots;   /* create: room for this many participants, at most WEIR_SLOTS_MAX */
-    uint32_t mode;    /* create: its permission bits, whatever the umask, the owner's read and write among them; open: the
+    uint32_t mode;    /* create: its permission bits, whatever the umask, its owner's 0600 among them; open: the
                        * widest accepted.  0: 0600 */
     weir_access access;
     /* create: fills the content that is committed (all zero before) while nobody can see it; what it returns but
@@ -100,7 +100,8 @@ typedef struct weir_section_options {
  *           directory, the group, or whoever stands at the name; their owner is named); WEIR_E_NOT_WEIR,
  *           WEIR_E_VERSION, WEIR_E_CORRUPT (what stands at the name is no section of this library, and is left alone);
  *           WEIR_E_BUSY (the name is held locked by somebody, for 2 seconds); WEIR_E_UNSUPPORTED (the directory's file
- *           system; WEIR_RESERVE where pages are larger than 4096 bytes; what was demanded and cannot be had); WEIR_E_OS; or what init returned.
+ *           system; WEIR_RESERVE where pages are larger than 4096 bytes; what was demanded and cannot be had);
+ *           WEIR_E_OS; or what init returned.
  * If killed: nothing is there, or the whole section, stale (a persistent one: unused). */
 WEIR_API weir_status weir_section_create(weir_section **out, const char *name, uint64_t size_bytes,
                                          const weir_section_options *options);
@@ -145,9 +146,9 @@ WEIR_API bool weir_section_forked(const weir_section *section);
 WEIR_API const char *weir_section_name(const weir_section *section);
 
 /* weir_section_extend makes the content size_bytes long, zeroed and really allocated behind its old end.  Others see
- * the new size when it is there (of a file: when they open it again).  Views stay as they are.  Of several that extend a
- * section at once one goes after the other.  Where a file is longer than the section, its data stay and its holes are
- * filled.
+ * the new size when it is there (of a file: when they open it again).  Views stay as they are.  Of several that
+ * extend a section at once one goes after the other.  Where a file is longer than the section, its data stay and its
+ * holes are filled.
  *
  * Returns:  WEIR_OK (also when it is that long already); WEIR_E_INVALID; WEIR_E_NO_SPACE; WEIR_E_PERMISSION
  *           (read-only, or sealed); WEIR_E_STATE (its room was reserved at creation); WEIR_E_BUSY (another has been at

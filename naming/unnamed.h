@@ -65,14 +65,15 @@ WEIR_API weir_status weir_handle_close(weir_handle handle);
  * Blocks as the socket does.
  *
  * Returns:  WEIR_OK; WEIR_TIMEOUT (a socket that does not block, or has a timeout, has no room now); WEIR_CLOSED (the
- *           other end is closed; no SIGPIPE); WEIR_E_INVALID; WEIR_E_UNSUPPORTED (not such a socket); WEIR_E_NO_MEMORY (too many are under
- *           way); WEIR_E_PERMISSION; WEIR_E_OS. */
+ *           other end is closed; no SIGPIPE); WEIR_E_INVALID; WEIR_E_UNSUPPORTED (not such a socket);
+ *           WEIR_E_NO_MEMORY (too many are under way); WEIR_E_PERMISSION; WEIR_E_OS. */
 WEIR_API weir_status weir_handle_send(int socket, weir_handle handle);
 
 /* weir_handle_receive takes what weir_handle_send sent: exactly one byte and one handle, close-on-exec.
  *
  * Returns:  WEIR_OK; WEIR_TIMEOUT (nothing is there now); WEIR_CLOSED; WEIR_E_NOT_WEIR (a byte came without exactly one
- *           handle; what came is closed); WEIR_E_NO_MEMORY (no descriptor is free); WEIR_E_UNSUPPORTED; WEIR_E_OS. */
+ *           handle; what came is closed); WEIR_E_NO_MEMORY (no descriptor is free); WEIR_E_INVALID; WEIR_E_UNSUPPORTED;
+ *           WEIR_E_PERMISSION; WEIR_E_OS. */
 WEIR_API weir_status weir_handle_receive(int socket, weir_handle *out);
 
 WEIR_END_DECLS

@@ -59,8 +59,8 @@ WEIR_API weir_status weir_view_flush(const weir_view *view, uint64_t offset, uin
 
 /* A view's memory, as the system accounts for it. */
 typedef struct weir_memory {
-    uint32_t got;            /* WEIR_LARGE_PAGES and the others: true of the whole view now (of what is committed; WEIR_LARGE_PAGES: of
-                              * each large page that lies wholly in it) */
+    uint32_t got;            /* WEIR_LARGE_PAGES and the others: true of the whole view now, of what is committed
+                              * (WEIR_LARGE_PAGES: of each large page that lies wholly in it) */
     int32_t node;            /* the NUMA node of its pages (of 64 that were looked at, spread over it) */
     uint64_t page_bytes;     /* the page size it is mapped with */
     uint64_t large_bytes;    /* mapped with larger pages than the smallest */

@@ -185,7 +185,7 @@ weir_status weir_broadcast_advance(weir_broadcast_writer *w, uint64_t end_pos)
     uint64_t pos = open ? w->batch_pos : w->pos, number = open ? w->batch_number : w->number;
     if (w->pos - pos > w->capacity / 4)
         return WEIR_FULL;
-    uint64_t count = weir_load_rlx(&ring->anchors); /* relaxed, as the stores to the entry: only this side writes them */
+    uint64_t count = weir_load_rlx(&ring->anchors); /* relaxed, as the stores to the entry: only this side writes */
     weir_broadcast_anchor *anchor = &ring->anchor[count % WEIR_BROADCAST_ANCHORS];
     weir_store_rlx(&anchor->pos, pos);
     weir_store_rlx(&anchor->number, number);

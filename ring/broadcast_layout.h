@@ -1,4 +1,5 @@
-/* ring/broadcast_layout.h - private: the ring's control block in memory; the data follow it.  ring/README.md draws it. */
+/* ring/broadcast_layout.h - private: the ring's control block in memory; the data follow it.  ring/README.md draws
+ * it. */
 #ifndef WEIR_RING_BROADCAST_LAYOUT_H
 #define WEIR_RING_BROADCAST_LAYOUT_H
 

@@ -2,9 +2,9 @@
  * delivered first, whoever's they are.
  *
  * As mpsc.h, a lane for each producer; each record carries a stamp, drawn from one counter when it is pushed.  The
- * consumer delivers the lowest stamp at the lanes' heads, after a second look at the lanes that were empty: whatever was
- * published before the record in hand is there by then.  Gaps in the stamps mean nothing and nobody waits for one, so a
- * producer that stops or dies between its stamp and its record holds up nobody.
+ * consumer delivers the lowest stamp at the lanes' heads, after a second look at the lanes that were empty: whatever
+ * was published before the record in hand is there by then.  Gaps in the stamps mean nothing and nobody waits for
+ * one, so a producer that stops or dies between its stamp and its record holds up nobody.
  *
  * Records pushed with push_more take their place when they are pushed and are delivered after they are flushed; what
  * others pushed in between may have been delivered before.
@@ -136,7 +136,8 @@ static inline void weir_mpsc_ordered_flush(weir_mpsc_ordered_producer *p)
 WEIR_API weir_status weir_mpsc_ordered_peek(weir_mpsc_ordered_consumer *c, const void **msg, uint32_t *len,
                                             uint32_t *lane);
 
-/* weir_mpsc_ordered_release gives back the room of every record delivered so far, in every lane.  As weir_mpsc_release. */
+/* weir_mpsc_ordered_release gives back the room of every record delivered so far, in every lane.  As
+ * weir_mpsc_release. */
 WEIR_API void weir_mpsc_ordered_release(weir_mpsc_ordered_consumer *c);
 
 /* weir_mpsc_ordered_pop_more, weir_mpsc_ordered_pop and weir_mpsc_ordered_ready: as those of mpsc.h. */

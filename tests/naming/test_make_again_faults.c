@@ -199,6 +199,39 @@ Test(make_again_faults, killed_at_any_call_whoever_comes_next_makes_it_again_or_
     check_no_complaints();
 }
 
+static weir_status die_in_init(void *content, uint64_t size_bytes, void *arg)
+{
+    (void)content;
+    (void)size_bytes;
+    (void)arg;
+    (void)kill(getpid(), SIGKILL);
+    return WEIR_OK;
+}
+
+static weir_status create_and_die(struct scene *s)
+{
+    return make_as(s, &(weir_section_options){ .mode = 0666, .flags = WEIR_PERSISTENT, .init = die_in_init });
+}
+
+/* What was to persist is not taken for whole before it is. */
+Test(make_again_faults, killed_while_it_is_filled_it_is_unfinished)
+{
+    struct scene s;
+    weir_section_info info;
+    scene_begin(&s, prepare_shared(), scopes[1]);
+    have_roots_stale(&s);
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0)
+        _exit((int)as_user(STRANGER, create_and_die, &s));
+    cr_assert_eq(support_wait(child), -SIGKILL);
+    CHECK_OK(weir_section_stat(s.name, &info));
+    cr_assert(info.state == WEIR_SECTION_STALE && info.why == WEIR_OK, "state %d", (int)info.state);
+    CHECK_STATUS(as_user(GUARD, open_shared, &s), WEIR_E_NOT_FOUND);
+    scene_end(&s);
+    check_clean(s.dir, "killed while it was filled");
+}
+
 /* ---- others come in between ---- */
 
 /* Each may find it made by another whom he does not trust. */

@@ -14,8 +14,13 @@ static weir_section_state state_of(const char *name)
 
 static void check_size(struct scene *s, weir_status status, const char *text)
 {
-    if (status != WEIR_OK)
-        EXPECT(weir_section_size(s->handle) == SIZE, "%s: the size is another", text);
+    struct stat st;
+    if (status == WEIR_OK)
+        return;
+    EXPECT(weir_section_size(s->handle) == SIZE, "%s: the size is another", text);
+    EXPECT(plan.call == FTRUNCATE || (stat(section_path(s->dir, s->name).text, &st) == 0 &&
+                                      st.st_size == (off_t)(WEIR_SECTION_HEADER + SIZE)),
+           "%s: memory stays behind its end", text);
 }
 
 static void check_kept(struct scene *s, weir_status status, const char *text)
@@ -105,6 +110,8 @@ static void check_decommitted(struct scene *s, weir_status status, const char *t
     }
     EXPECT(bad == GRANULES, "%s: %s, and granule %llu is %s", text, weir_status_name(status), (unsigned long long)bad,
            was[bad % GRANULES] ? "committed, and cannot be touched or is not as it was" : "not committed");
+    EXPECT(status == WEIR_OK || plan.call == LOCK || count_committed(s->handle) == GRANULES,
+           "%s: failed, and %u granules are committed", text, count_committed(s->handle));
     EXPECT(status != WEIR_OK || reaches_what_is_committed(s->handle, &s->had),
            "%s: the view reaches what is not committed", text);
     CHECK_OK(weir_section_commit(s->handle, 0, 0));
