@@ -177,6 +177,10 @@ static void have_demanding(struct scene *s)
 {
     CHECK_OK(weir_section_open(&s->handle, s->name, &(weir_section_options){ .demand = demands }));
 }
+static void have_demanding_prefault(struct scene *s)
+{
+    CHECK_OK(weir_section_open(&s->handle, s->name, &(weir_section_options){ .demand = WEIR_PREFAULT }));
+}
 static void have_demanding_large(struct scene *s)
 {
     CHECK_OK(weir_section_open(&s->handle, s->name, &(weir_section_options){ .demand = WEIR_LARGE_PAGES }));
@@ -213,6 +217,16 @@ static void check_demanded(struct scene *s, weir_status status, const char *text
         return;
     CHECK_OK(weir_view_memory(&s->view, &memory));
     EXPECT((memory.got & demands) == demands, "%s: OK, and got %#x of %#x", text, memory.got, demands);
+}
+
+static void check_prefaulted(struct scene *s, weir_status status, const char *text)
+{
+    weir_memory memory;
+    if (status != WEIR_OK)
+        return;
+    CHECK_OK(weir_view_memory(&s->view, &memory));
+    EXPECT((memory.got & WEIR_PREFAULT) != 0, "%s: OK, and %llu bytes are there", text,
+           (unsigned long long)memory.resident_bytes);
 }
 
 static void check_large(struct scene *s, weir_status status, const char *text)
@@ -283,12 +297,6 @@ static const struct operation handle_operations[] = {
     { "map a copy", have_other, have_second, do_map_copy, WEIR_OK, MAP, LOCAL_ONLY, NULL },
     { "map reserved room", have_room_other, have_second, do_map, WEIR_OK, MAP, LOCAL_ONLY,
       check_reaches },
-    { "map, large and locked pages wanted", have_pages, have_wanting, do_map, WEIR_OK, MAP,
-      LOCAL_ONLY, NULL },
-    { "map, all but large pages demanded", have_pages, have_demanding, do_map, WEIR_OK, MAP,
-      LOCAL_ONLY | MAY_LACK, check_demanded },
-    { "map, large pages demanded", have_pages, have_demanding_large, do_map, WEIR_OK, MAP,
-      LOCAL_ONLY | MAY_LACK, check_large },
     { "unmap", have_room_other, have_view, do_unmap, WEIR_OK, 0, LOCAL_ONLY | ONCE, NULL },
     { "claim", have_other, have_second, do_claim, WEIR_OK, OS, LOCAL_ONLY, NULL },
     { "join", have_other, have_claimed, do_join, WEIR_OK, OS, LOCAL_ONLY, NULL },
@@ -303,6 +311,18 @@ static const struct operation handle_operations[] = {
     { "decommit beside another", NULL, have_room_shared, do_decommit, WEIR_E_IN_USE, DECOMMIT,
       LOCAL_ONLY | ALONE, check_untouched },
     { "refresh", have_room_other, have_view_of_less, do_refresh, WEIR_OK, MAP, LOCAL_ONLY, check_refreshed },
+};
+
+/* What is wanted of memory, and what is demanded. */
+static const struct operation memory_operations[] = {
+    { "map, large and locked pages wanted", have_pages, have_wanting, do_map, WEIR_OK, MAP,
+      LOCAL_ONLY, NULL },
+    { "map, all but large pages demanded", have_pages, have_demanding, do_map, WEIR_OK, MAP,
+      LOCAL_ONLY | MAY_LACK, check_demanded },
+    { "map, prefaulting demanded", have_pages, have_demanding_prefault, do_map, WEIR_OK, MAP, LOCAL_ONLY | MAY_LACK,
+      check_prefaulted },
+    { "map, large pages demanded", have_pages, have_demanding_large, do_map, WEIR_OK, MAP,
+      LOCAL_ONLY | MAY_LACK, check_large },
 };
 
 #define WALK(...) WALK_FAULTS(operations, __VA_ARGS__)
@@ -333,7 +353,11 @@ Test(section_faults, a_handle_whose_memory_is_not_to_be_had_is_as_good_as_before
 }
 Test(section_faults, a_handle_whose_mapping_fails_is_as_good_as_before)
 {
-    WALK_HANDLES(MMAP, MUNMAP, MPROTECT, MADVISE, MLOCK, MOVE_PAGES);
+    WALK_HANDLES(MMAP, MUNMAP, MPROTECT, MADVISE);
+}
+Test(section_faults, what_was_demanded_of_memory_is_had_or_the_view_is_not)
+{
+    WALK_FAULTS(memory_operations, OPENAT, MMAP, MUNMAP, MADVISE, MLOCK, MOVE_PAGES);
 }
 
 Test(section_faults, memory_that_cannot_be_unmapped_does_not_keep_the_name_locked_behind_close)
