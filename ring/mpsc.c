@@ -9,17 +9,30 @@ uint64_t weir_mpsc_footprint(uint32_t lanes, uint64_t capacity_bytes)
     return WEIR_MPSC_CONTROL + weir_mpsc_stride(capacity_bytes) * lanes; /* at most 2^55: it does not wrap */
 }
 
-weir_status weir_mpsc_init_as(uint64_t magic, void *mem, uint64_t size_bytes, uint32_t lanes, uint64_t capacity_bytes,
-                              uint64_t start_pos, uint64_t start_stamp)
+/* Makes the lanes [from, to). */
+static weir_status make_lanes(void *mem, uint64_t capacity, uint32_t from, uint32_t to, uint64_t start_pos)
 {
-    uint64_t footprint = weir_mpsc_footprint(lanes, capacity_bytes);
+    weir_status status = WEIR_OK;
+    for (uint32_t i = from; i < to && status == WEIR_OK; i++)
+        status = weir_spsc_init(weir_mpsc_lane(mem, capacity, i), weir_spsc_footprint(capacity), capacity, start_pos);
+    return status;
+}
+
+weir_status weir_mpsc_init_as(const weir_mpsc_plan *plan, void *mem, uint64_t size_bytes)
+{
+    uint32_t lanes = plan->lanes, made = plan->made;
+    uint64_t capacity_bytes = plan->capacity;
+    uint64_t footprint = weir_mpsc_footprint(lanes, capacity_bytes) != 0 && made <= lanes
+                             ? weir_mpsc_footprint(made, capacity_bytes)
+                             : 0;
     if (mem == NULL || (uintptr_t)mem % WEIR_LINE != 0)
         return weir_fail(WEIR_E_INVALID, "a ring needs memory aligned to %d bytes", WEIR_LINE);
     if (footprint == 0)
-        return weir_fail(WEIR_E_INVALID, "%u lanes (1 to %u) of capacity %llu (a power of two of at least %u bytes)",
-                         lanes, WEIR_MPSC_LANES_MAX, (unsigned long long)capacity_bytes, WEIR_SPSC_CAPACITY_MIN);
+        return weir_fail(WEIR_E_INVALID,
+                         "%u of %u lanes (1 to %u) of capacity %llu (a power of two of at least %u bytes)", made, lanes,
+                         WEIR_MPSC_LANES_MAX, (unsigned long long)capacity_bytes, WEIR_SPSC_CAPACITY_MIN);
     if (size_bytes < footprint)
-        return weir_fail(WEIR_E_INVALID, "%u lanes of capacity %llu need %llu bytes, not %llu", lanes,
+        return weir_fail(WEIR_E_INVALID, "%u lanes of capacity %llu need %llu bytes, not %llu", made,
                          (unsigned long long)capacity_bytes, (unsigned long long)footprint,
                          (unsigned long long)size_bytes);
     weir_mpsc_layout *ring = mem;
@@ -28,26 +41,54 @@ weir_status weir_mpsc_init_as(uint64_t magic, void *mem, uint64_t size_bytes, ui
     weir_store_rlx(&ring->version, WEIR_MPSC_VERSION);
     weir_store_rlx(&ring->lanes, lanes);
     weir_store_rlx(&ring->capacity, capacity_bytes);
-    weir_store_rlx(&ring->stamp, start_stamp);
-    for (uint32_t i = 0; i < lanes; i++) {
-        weir_status status = weir_spsc_init(weir_mpsc_lane(mem, capacity_bytes, i), weir_spsc_footprint(capacity_bytes),
-                                            capacity_bytes, start_pos);
-        if (status != WEIR_OK)
-            return status;
-    }
+    weir_store_rlx(&ring->made, made);
+    weir_store_rlx(&ring->stamp, plan->start_stamp);
+    weir_status status = make_lanes(mem, capacity_bytes, 0, made, plan->start_pos);
+    if (status != WEIR_OK)
+        return status;
     /* order MPSC-INIT rel: the control block and the lanes before the magic.  Without it who polls for the magic can
      * attach to half a control block. */
-    weir_store_rel(&ring->magic, magic);
+    weir_store_rel(&ring->magic, plan->magic);
     return WEIR_OK;
+}
+
+weir_status weir_mpsc_init_some(void *mem, uint64_t size_bytes, uint32_t lanes, uint32_t made, uint64_t capacity_bytes,
+                                uint64_t start_pos)
+{
+    return weir_mpsc_init_as(&(weir_mpsc_plan){ WEIR_MPSC_MAGIC, lanes, made, capacity_bytes, start_pos, 0 }, mem,
+                             size_bytes);
 }
 
 weir_status weir_mpsc_init(void *mem, uint64_t size_bytes, uint32_t lanes, uint64_t capacity_bytes, uint64_t start_pos)
 {
-    return weir_mpsc_init_as(WEIR_MPSC_MAGIC, mem, size_bytes, lanes, capacity_bytes, start_pos, 0);
+    return weir_mpsc_init_some(mem, size_bytes, lanes, lanes, capacity_bytes, start_pos);
 }
 
-weir_status weir_mpsc_validate(uint64_t magic, const void *mem, uint64_t size_bytes, uint32_t *lanes,
-                               uint64_t *capacity)
+weir_status weir_mpsc_grow_as(uint64_t magic, void *mem, uint64_t size_bytes, uint32_t made)
+{
+    weir_mpsc_sizes sizes = { 0, 0, 0 };
+    weir_status status = weir_mpsc_validate(magic, mem, size_bytes, &sizes);
+    if (status != WEIR_OK)
+        return status;
+    if (made > sizes.lanes || weir_mpsc_footprint(made, sizes.capacity) > size_bytes)
+        return weir_fail(WEIR_E_INVALID, "%u lanes of at most %u, in %llu bytes", made, sizes.lanes,
+                         (unsigned long long)size_bytes);
+    if (made <= sizes.made)
+        return WEIR_OK;
+    status = make_lanes(mem, sizes.capacity, sizes.made, made, 0);
+    if (status != WEIR_OK)
+        return status;
+    /* order MPSC-LANES rel: the lanes before their number.  Without it the consumer can attach to half a lane. */
+    weir_store_rel(&((weir_mpsc_layout *)mem)->made, made);
+    return WEIR_OK;
+}
+
+weir_status weir_mpsc_grow(void *mem, uint64_t size_bytes, uint32_t made)
+{
+    return weir_mpsc_grow_as(WEIR_MPSC_MAGIC, mem, size_bytes, made);
+}
+
+weir_status weir_mpsc_validate(uint64_t magic, const void *mem, uint64_t size_bytes, weir_mpsc_sizes *sizes)
 {
     if (mem == NULL || (uintptr_t)mem % WEIR_LINE != 0)
         return weir_fail(WEIR_E_INVALID, "a ring needs memory aligned to %d bytes", WEIR_LINE);
@@ -62,32 +103,38 @@ weir_status weir_mpsc_validate(uint64_t magic, const void *mem, uint64_t size_by
         return weir_fail(WEIR_E_VERSION, "the ring has layout version %llu, this library knows %llu",
                          (unsigned long long)version, (unsigned long long)WEIR_MPSC_VERSION);
     uint64_t count = weir_load_rlx(&ring->lanes), bytes = weir_load_rlx(&ring->capacity);
-    uint64_t footprint = count <= WEIR_MPSC_LANES_MAX ? weir_mpsc_footprint((uint32_t)count, bytes) : 0;
+    /* order MPSC-LANES acq: the number before the lanes. */
+    uint64_t made = weir_load_acq(&ring->made);
+    uint64_t footprint =
+        made <= count && count <= WEIR_MPSC_LANES_MAX ? weir_mpsc_footprint((uint32_t)made, bytes) : 0;
     if (footprint == 0 || footprint > size_bytes)
-        return weir_fail(WEIR_E_CORRUPT, "the ring states %llu lanes of capacity %llu in %llu bytes",
-                         (unsigned long long)count, (unsigned long long)bytes, (unsigned long long)size_bytes);
-    *lanes = (uint32_t)count;
-    *capacity = bytes;
+        return weir_fail(WEIR_E_CORRUPT, "the ring states %llu lanes of capacity %llu, %llu at most, in %llu bytes",
+                         (unsigned long long)made, (unsigned long long)bytes, (unsigned long long)count,
+                         (unsigned long long)size_bytes);
+    *sizes = (weir_mpsc_sizes){ (uint32_t)count, (uint32_t)made, bytes };
     return WEIR_OK;
 }
 
 weir_status weir_mpsc_lanes(const void *mem, uint64_t size_bytes, uint32_t *lanes)
 {
-    uint64_t capacity;
-    return weir_mpsc_validate(WEIR_MPSC_MAGIC, mem, size_bytes, lanes, &capacity);
+    weir_mpsc_sizes sizes = { 0, 0, 0 };
+    weir_status status = weir_mpsc_validate(WEIR_MPSC_MAGIC, mem, size_bytes, &sizes);
+    if (status == WEIR_OK)
+        *lanes = sizes.made;
+    return status;
 }
 
 weir_status weir_mpsc_attach_producer(uint64_t magic, weir_spsc_producer *p, void *mem, uint64_t size_bytes,
                                       uint32_t lane)
 {
-    uint32_t lanes = 0;
-    uint64_t capacity = 0;
+    weir_mpsc_sizes sizes = { 0, 0, 0 };
     *p = (weir_spsc_producer){ .fault = WEIR_OK };
-    weir_status status = weir_mpsc_validate(magic, mem, size_bytes, &lanes, &capacity);
+    weir_status status = weir_mpsc_validate(magic, mem, size_bytes, &sizes);
     if (status != WEIR_OK)
         return status;
-    if (lane >= lanes)
-        return weir_fail(WEIR_E_INVALID, "the ring has %u lanes, there is no lane %u", lanes, lane);
+    if (lane >= sizes.made)
+        return weir_fail(WEIR_E_INVALID, "the ring has %u lanes, there is no lane %u", sizes.made, lane);
+    uint64_t capacity = sizes.capacity;
     status = weir_spsc_producer_attach(p, weir_mpsc_lane(mem, capacity, lane), weir_spsc_footprint(capacity));
     if (status == WEIR_OK && p->capacity == capacity)
         return WEIR_OK;
@@ -114,28 +161,74 @@ weir_status weir_mpsc_attach_consumer(weir_spsc_consumer *c, void *mem, uint64_t
 weir_status weir_mpsc_consumer_attach(weir_mpsc_consumer *c, void *mem, uint64_t size_bytes,
                                       weir_spsc_consumer *handles, uint32_t count)
 {
-    uint32_t lanes = 0;
-    uint64_t capacity = 0;
+    weir_mpsc_sizes sizes = { 0, 0, 0 };
     *c = (weir_mpsc_consumer){ .fault = WEIR_OK };
-    weir_status status = weir_mpsc_validate(WEIR_MPSC_MAGIC, mem, size_bytes, &lanes, &capacity);
+    weir_status status = weir_mpsc_validate(WEIR_MPSC_MAGIC, mem, size_bytes, &sizes);
     if (status != WEIR_OK)
         return status;
-    if (handles == NULL || count < lanes)
-        return weir_fail(WEIR_E_INVALID, "the ring has %u lanes, there is room for the handles of %u", lanes, count);
-    for (uint32_t i = 0; i < lanes; i++) {
-        status = weir_mpsc_attach_consumer(&handles[i], mem, capacity, i);
+    if (handles == NULL || count < sizes.lanes)
+        return weir_fail(WEIR_E_INVALID, "the ring may have %u lanes, there is room for the handles of %u", sizes.lanes,
+                         count);
+    for (uint32_t i = 0; i < sizes.made; i++) {
+        status = weir_mpsc_attach_consumer(&handles[i], mem, sizes.capacity, i);
         if (status != WEIR_OK)
             return status;
     }
     c->lanes = handles;
-    c->count = lanes;
+    c->count = sizes.made;
+    c->room = (weir_mpsc_room){ mem, size_bytes, sizes.capacity, sizes.lanes, NULL, NULL };
+    return WEIR_OK;
+}
+
+/* ---- lanes that come later ---- */
+
+bool weir_mpsc_news(const weir_mpsc_room *room, uint32_t known, uint32_t *made)
+{
+    if (known == room->lanes)
+        return false;
+    /* order MPSC-LANES acq: the number before the lanes. */
+    uint64_t there = weir_load_acq(&((const weir_mpsc_layout *)(const void *)room->mem)->made);
+    *made = there <= UINT32_MAX ? (uint32_t)there : UINT32_MAX;
+    return *made > known;
+}
+
+weir_status weir_mpsc_reach(weir_mpsc_room *room, uint32_t made)
+{
+    uint64_t bytes = made <= room->lanes ? weir_mpsc_footprint(made, room->capacity) : 0;
+    if (bytes == 0)
+        return weir_fail(WEIR_E_CORRUPT, "the ring states %u lanes of at most %u", made, room->lanes);
+    if (bytes <= room->bytes)
+        return WEIR_OK;
+    if (room->reach == NULL)
+        return weir_fail(WEIR_E_CORRUPT, "the ring states %u lanes in %llu bytes", made,
+                         (unsigned long long)room->bytes);
+    weir_status status = room->reach(room->reach_arg, bytes);
+    if (status == WEIR_OK)
+        room->bytes = bytes;
+    return status;
+}
+
+static weir_status look_for_lanes(weir_mpsc_consumer *c)
+{
+    uint32_t made;
+    if (c->count == 0)
+        return c->fault != WEIR_OK ? c->fault : WEIR_E_STATE;
+    if (WEIR_LIKELY(!weir_mpsc_news(&c->room, c->count, &made)))
+        return WEIR_OK;
+    weir_status status = weir_mpsc_reach(&c->room, made);
+    for (uint32_t i = c->count; i < made && status == WEIR_OK; i++)
+        status = weir_mpsc_attach_consumer(&c->lanes[i], c->room.mem, c->room.capacity, i);
+    if (status != WEIR_OK)
+        return weir_mpsc_poison(c, status);
+    c->count = made;
     return WEIR_OK;
 }
 
 weir_status weir_mpsc_turn(weir_mpsc_consumer *c)
 {
-    if (c->count == 0)
-        return c->fault != WEIR_OK ? c->fault : WEIR_E_STATE;
+    weir_status status = look_for_lanes(c);
+    if (status != WEIR_OK)
+        return status;
     for (uint32_t looked = 0, lane = c->at; looked < c->count; looked++) {
         lane = lane + 1 < c->count ? lane + 1 : 0;
         if (weir_spsc_ready(&c->lanes[lane]) == WEIR_EMPTY)
@@ -164,10 +257,11 @@ void weir_mpsc_release_all(weir_mpsc_consumer *c)
     c->held = 0;
 }
 
-weir_status weir_mpsc_ready(const weir_mpsc_consumer *c)
+weir_status weir_mpsc_ready(weir_mpsc_consumer *c)
 {
-    if (c->count == 0)
-        return c->fault != WEIR_OK ? c->fault : WEIR_E_STATE;
+    weir_status status = look_for_lanes(c);
+    if (status != WEIR_OK)
+        return status;
     for (uint32_t i = 0; i < c->count; i++)
         if (weir_spsc_ready(&c->lanes[i]) != WEIR_EMPTY)
             return WEIR_OK;

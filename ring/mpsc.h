@@ -5,7 +5,8 @@
  * No two producers ever write the same word.  So one that stops or dies, at whatever instruction, holds up nobody but
  * itself: there is no place in front of another's record that it could leave unfinished.
  *
- *   weir_mpsc_init             once, by whoever made the memory
+ *   weir_mpsc_init             once, by whoever made the memory; or weir_mpsc_init_some, with lanes to come
+ *   weir_mpsc_grow             makes lanes that are not there yet, while all others are at work
  *   weir_mpsc_producer_attach  a lane that has no producer; then the producer's calls of spsc.h
  *   weir_mpsc_consumer_attach  then pop, pop_more, peek, release
  *
@@ -29,10 +30,25 @@ WEIR_BEGIN_DECLS
 #define WEIR_MPSC_CONTROL 256u /* bytes before the first lane */
 #define WEIR_MPSC_TURN 64u     /* records of one lane before the others are looked at */
 
+/* weir_ring_reach is a function of the caller's, for memory that grows: the first `bytes` of the ring are about to be
+ * touched.  WEIR_OK: they are there; what else it returns ends the call, and is the handle's fault for good. */
+typedef weir_status weir_ring_reach(void *arg, uint64_t bytes);
+
+/* Where a consumer finds lanes that are made while it is attached. */
+typedef struct weir_mpsc_room {
+    unsigned char *mem;
+    uint64_t bytes; /* that can be touched */
+    uint64_t capacity;
+    uint32_t lanes; /* the most there can be */
+    weir_ring_reach *reach; /* NULL: no more bytes will come */
+    void *reach_arg;
+} weir_mpsc_room;
+
 /* The consumer's private half.  lanes is the caller's memory, a handle for each lane. */
 typedef struct weir_mpsc_consumer {
     weir_spsc_consumer *lanes;
-    uint32_t count; /* 0: not attached, or corrupt */
+    weir_mpsc_room room;
+    uint32_t count; /* lanes attached to; 0: not attached, or corrupt */
     uint32_t at;    /* the lane whose turn it is */
     uint32_t left;  /* records of it before the next lane's turn */
     uint32_t held;  /* not 0: records of other lanes than that were read and not released */
@@ -52,7 +68,21 @@ WEIR_API uint64_t weir_mpsc_footprint(uint32_t lanes, uint64_t capacity_bytes);
 WEIR_API weir_status weir_mpsc_init(void *mem, uint64_t size_bytes, uint32_t lanes, uint64_t capacity_bytes,
                                     uint64_t start_pos);
 
-/* weir_mpsc_lanes tells how many lanes it has.  Returns: WEIR_OK; otherwise as weir_mpsc_producer_attach. */
+/* weir_mpsc_init_some makes one that may have up to `lanes` lanes, of which the first `made` (1 to lanes) are there.
+ * size_bytes need only hold these: the footprint of `made` lanes.  Otherwise as weir_mpsc_init. */
+WEIR_API weir_status weir_mpsc_init_some(void *mem, uint64_t size_bytes, uint32_t lanes, uint32_t made,
+                                         uint64_t capacity_bytes, uint64_t start_pos);
+
+/* weir_mpsc_grow makes lanes, empty, until there are `made` of them; more than that stay.  size_bytes holds them.
+ *
+ * Callers:  one thread at a time; producers and the consumer may be at work.  The consumer finds the new lanes itself.
+ * Ordering: release; who finds a lane finds it whole (edge MPSC-LANES).
+ * Returns:  WEIR_OK; WEIR_E_INVALID (more than the ring may have, or than size_bytes holds); otherwise as
+ *           weir_mpsc_producer_attach.
+ * If killed: a lane is there or it is not; the next call goes on. */
+WEIR_API weir_status weir_mpsc_grow(void *mem, uint64_t size_bytes, uint32_t made);
+
+/* weir_mpsc_lanes tells how many lanes are there.  Returns: WEIR_OK; otherwise as weir_mpsc_producer_attach. */
 WEIR_API weir_status weir_mpsc_lanes(const void *mem, uint64_t size_bytes, uint32_t *lanes);
 
 /* weir_mpsc_producer_attach makes p the producer of a lane, as weir_spsc_producer_attach does: behind the last record
@@ -64,7 +94,8 @@ WEIR_API weir_status weir_mpsc_lanes(const void *mem, uint64_t size_bytes, uint3
 WEIR_API weir_status weir_mpsc_producer_attach(weir_spsc_producer *p, void *mem, uint64_t size_bytes, uint32_t lane);
 
 /* weir_mpsc_consumer_attach makes c the consumer of all lanes.  What a former consumer read without releasing is seen
- * again.  handles has room for `count` lanes, at least as many as there are, and is c's until it is attached no more.
+ * again.  handles has room for `count` lanes, as many as there may ever be, and is c's until it is attached no more.
+ * Where lanes are made beyond size_bytes later, c->room.reach and .reach_arg are set behind the attach.
  *
  * Callers:  one thread; the former consumer must be gone.
  * Returns:  as weir_mpsc_producer_attach; WEIR_E_INVALID too where count is too small.
@@ -153,7 +184,7 @@ static inline weir_status weir_mpsc_pop(weir_mpsc_consumer *c, void *buffer, uin
 /* weir_mpsc_ready tells whether a record waits in any lane, without reading it.
  *
  * Returns:  WEIR_OK; WEIR_EMPTY (after a look at every lane); WEIR_E_CORRUPT or WEIR_E_STATE as weir_mpsc_peek. */
-WEIR_API weir_status weir_mpsc_ready(const weir_mpsc_consumer *c);
+WEIR_API weir_status weir_mpsc_ready(weir_mpsc_consumer *c);
 
 WEIR_END_DECLS
 

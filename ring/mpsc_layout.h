@@ -8,7 +8,7 @@
 
 #define WEIR_MPSC_MAGIC UINT64_C(0x6373706d72696577)         /* "weirmpsc" */
 #define WEIR_MPSC_ORDERED_MAGIC UINT64_C(0x64726f6d72696577) /* "weirmord" */
-#define WEIR_MPSC_VERSION UINT64_C(1)
+#define WEIR_MPSC_VERSION UINT64_C(2)
 
 typedef struct weir_mpsc_layout {
     /* written once, by init */
@@ -16,7 +16,9 @@ typedef struct weir_mpsc_layout {
     weir_atomic_u64 version;
     weir_atomic_u64 lanes;
     weir_atomic_u64 capacity; /* bytes of data of each lane, a power of two */
-    uint8_t constant_pad[WEIR_LINE_PAIR - 32];
+    /* goes up with each lane that is made */
+    weir_atomic_u64 made; /* lanes that are there: the first ones */
+    uint8_t constant_pad[WEIR_LINE_PAIR - 40];
     /* mpsc_ordered.h: the next record's stamp, drawn by every producer */
     weir_atomic_u64 stamp;
     uint8_t stamp_pad[WEIR_LINE_PAIR - 8];
@@ -35,14 +37,32 @@ static inline void *weir_mpsc_lane(void *mem, uint64_t capacity, uint32_t lane)
     return (unsigned char *)mem + WEIR_MPSC_CONTROL + weir_mpsc_stride(capacity) * lane;
 }
 
-/* weir_mpsc_init_as, weir_mpsc_validate and the attaches to one lane are what both kinds share; magic says which.
- * validate reads each shared size once, for the caller to keep. */
-weir_status weir_mpsc_init_as(uint64_t magic, void *mem, uint64_t size_bytes, uint32_t lanes, uint64_t capacity_bytes,
-                              uint64_t start_pos, uint64_t start_stamp);
-weir_status weir_mpsc_validate(uint64_t magic, const void *mem, uint64_t size_bytes, uint32_t *lanes,
-                               uint64_t *capacity);
+/* What the control block says, checked; each word of it is read once, for the caller to keep. */
+typedef struct weir_mpsc_sizes {
+    uint32_t lanes, made;
+    uint64_t capacity;
+} weir_mpsc_sizes;
+
+/* What a ring is made of; made: how many of the lanes at once. */
+typedef struct weir_mpsc_plan {
+    uint64_t magic;
+    uint32_t lanes, made;
+    uint64_t capacity, start_pos, start_stamp;
+} weir_mpsc_plan;
+
+/* weir_mpsc_init_as, _grow_as, _validate and the attaches to one lane are what both kinds share; magic says which. */
+weir_status weir_mpsc_init_as(const weir_mpsc_plan *plan, void *mem, uint64_t size_bytes);
+weir_status weir_mpsc_grow_as(uint64_t magic, void *mem, uint64_t size_bytes, uint32_t lanes);
+weir_status weir_mpsc_validate(uint64_t magic, const void *mem, uint64_t size_bytes, weir_mpsc_sizes *sizes);
 weir_status weir_mpsc_attach_producer(uint64_t magic, weir_spsc_producer *p, void *mem, uint64_t size_bytes,
                                       uint32_t lane);
 weir_status weir_mpsc_attach_consumer(weir_spsc_consumer *c, void *mem, uint64_t capacity, uint32_t lane);
+
+/* weir_mpsc_news tells whether lanes have come that the room does not know; *made: how many there are then. */
+bool weir_mpsc_news(const weir_mpsc_room *room, uint32_t known, uint32_t *made);
+
+/* weir_mpsc_reach sees that the lanes up to `made` can be touched.  Returns: WEIR_OK; WEIR_E_CORRUPT; or what the
+ * caller's function said. */
+weir_status weir_mpsc_reach(weir_mpsc_room *room, uint32_t made);
 
 #endif

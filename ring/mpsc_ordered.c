@@ -13,10 +13,23 @@ uint32_t weir_mpsc_ordered_record_max(uint64_t capacity_bytes)
     return max != 0 ? max - WEIR_MPSC_STAMP : 0;
 }
 
+weir_status weir_mpsc_ordered_init_some(void *mem, uint64_t size_bytes, uint32_t lanes, uint32_t made,
+                                        uint64_t capacity_bytes, uint64_t start_pos, uint64_t start_stamp)
+{
+    return weir_mpsc_init_as(
+        &(weir_mpsc_plan){ WEIR_MPSC_ORDERED_MAGIC, lanes, made, capacity_bytes, start_pos, start_stamp }, mem,
+        size_bytes);
+}
+
 weir_status weir_mpsc_ordered_init(void *mem, uint64_t size_bytes, uint32_t lanes, uint64_t capacity_bytes,
                                    uint64_t start_pos, uint64_t start_stamp)
 {
-    return weir_mpsc_init_as(WEIR_MPSC_ORDERED_MAGIC, mem, size_bytes, lanes, capacity_bytes, start_pos, start_stamp);
+    return weir_mpsc_ordered_init_some(mem, size_bytes, lanes, lanes, capacity_bytes, start_pos, start_stamp);
+}
+
+weir_status weir_mpsc_ordered_grow(void *mem, uint64_t size_bytes, uint32_t made)
+{
+    return weir_mpsc_grow_as(WEIR_MPSC_ORDERED_MAGIC, mem, size_bytes, made);
 }
 
 weir_status weir_mpsc_ordered_producer_attach(weir_mpsc_ordered_producer *p, void *mem, uint64_t size_bytes,
@@ -29,25 +42,34 @@ weir_status weir_mpsc_ordered_producer_attach(weir_mpsc_ordered_producer *p, voi
     return status;
 }
 
+static weir_status attach_lanes(weir_mpsc_ordered_lane *handles, const weir_mpsc_room *room, uint32_t from, uint32_t to)
+{
+    weir_status status = WEIR_OK;
+    for (uint32_t i = from; i < to && status == WEIR_OK; i++) {
+        handles[i] = (weir_mpsc_ordered_lane){ .has_head = 0 };
+        status = weir_mpsc_attach_consumer(&handles[i].lane, room->mem, room->capacity, i);
+    }
+    return status;
+}
+
 weir_status weir_mpsc_ordered_consumer_attach(weir_mpsc_ordered_consumer *c, void *mem, uint64_t size_bytes,
                                               weir_mpsc_ordered_lane *handles, uint32_t count)
 {
-    uint32_t lanes = 0;
-    uint64_t capacity = 0;
+    weir_mpsc_sizes sizes = { 0, 0, 0 };
     *c = (weir_mpsc_ordered_consumer){ .fault = WEIR_OK };
-    weir_status status = weir_mpsc_validate(WEIR_MPSC_ORDERED_MAGIC, mem, size_bytes, &lanes, &capacity);
+    weir_status status = weir_mpsc_validate(WEIR_MPSC_ORDERED_MAGIC, mem, size_bytes, &sizes);
     if (status != WEIR_OK)
         return status;
-    if (handles == NULL || count < lanes)
-        return weir_fail(WEIR_E_INVALID, "the ring has %u lanes, there is room for the handles of %u", lanes, count);
-    for (uint32_t i = 0; i < lanes; i++) {
-        handles[i] = (weir_mpsc_ordered_lane){ .has_head = 0 };
-        status = weir_mpsc_attach_consumer(&handles[i].lane, mem, capacity, i);
-        if (status != WEIR_OK)
-            return status;
-    }
+    if (handles == NULL || count < sizes.lanes)
+        return weir_fail(WEIR_E_INVALID, "the ring may have %u lanes, there is room for the handles of %u", sizes.lanes,
+                         count);
+    weir_mpsc_room room = { mem, size_bytes, sizes.capacity, sizes.lanes, NULL, NULL };
+    status = attach_lanes(handles, &room, 0, sizes.made);
+    if (status != WEIR_OK)
+        return status;
     c->lanes = handles;
-    c->count = lanes;
+    c->count = sizes.made;
+    c->room = room;
     return WEIR_OK;
 }
 
@@ -86,16 +108,35 @@ static weir_status look(weir_mpsc_ordered_consumer *c, weir_mpsc_ordered_lane *l
     return WEIR_OK;
 }
 
-/* Looks at every lane without a head.  *found: whether one came. */
+static weir_status look_for_lanes(weir_mpsc_ordered_consumer *c)
+{
+    uint32_t made;
+    if (c->count == 0)
+        return c->fault != WEIR_OK ? c->fault : WEIR_E_STATE;
+    if (WEIR_LIKELY(!weir_mpsc_news(&c->room, c->count, &made)))
+        return WEIR_OK;
+    weir_status status = weir_mpsc_reach(&c->room, made);
+    if (status == WEIR_OK)
+        status = attach_lanes(c->lanes, &c->room, c->count, made);
+    if (status != WEIR_OK)
+        return poison(c, status);
+    c->count = made;
+    return WEIR_OK;
+}
+
+/* Looks at every lane without a head, those that have just come among them.  *found: whether one came. */
 static weir_status look_at_empty(weir_mpsc_ordered_consumer *c, bool *found)
 {
     *found = false;
+    weir_status status = look_for_lanes(c);
+    if (status != WEIR_OK)
+        return status;
     if (c->heads == c->count)
         return WEIR_OK;
     for (uint32_t i = 0; i < c->count; i++) {
         if (c->lanes[i].has_head != 0)
             continue;
-        weir_status status = look(c, &c->lanes[i]);
+        status = look(c, &c->lanes[i]);
         if (status == WEIR_OK)
             *found = true;
         else if (status != WEIR_EMPTY)
@@ -181,10 +222,11 @@ weir_status weir_mpsc_ordered_pop(weir_mpsc_ordered_consumer *c, void *buffer, u
     return status;
 }
 
-weir_status weir_mpsc_ordered_ready(const weir_mpsc_ordered_consumer *c)
+weir_status weir_mpsc_ordered_ready(weir_mpsc_ordered_consumer *c)
 {
-    if (c->count == 0)
-        return c->fault != WEIR_OK ? c->fault : WEIR_E_STATE;
+    weir_status status = look_for_lanes(c);
+    if (status != WEIR_OK)
+        return status;
     if (c->heads != 0)
         return WEIR_OK;
     for (uint32_t i = 0; i < c->count; i++)

@@ -41,16 +41,21 @@ typedef struct weir_mpsc_ordered_lane {
 
 typedef struct weir_mpsc_ordered_consumer {
     weir_mpsc_ordered_lane *lanes; /* the caller's memory, one for each lane */
-    uint32_t count;                /* 0: not attached, or corrupt */
+    weir_mpsc_room room;
+    uint32_t count;                /* lanes attached to; 0: not attached, or corrupt */
     uint32_t heads;                /* lanes that have a head */
     weir_status fault;             /* WEIR_E_CORRUPT once seen */
 } weir_mpsc_ordered_consumer;
 
-/* weir_mpsc_ordered_footprint, _init, _producer_attach, _consumer_attach: as those of mpsc.h.  start_stamp is the first
- * stamp, 0 or another (tests start it just before a wrap).  handles is weir_mpsc_ordered_lane, one for each lane. */
+/* weir_mpsc_ordered_footprint, _init, _init_some, _grow, _producer_attach, _consumer_attach: as those of mpsc.h.
+ * start_stamp is the first stamp, 0 or another (tests start it just before a wrap).  handles is weir_mpsc_ordered_lane,
+ * one for each lane. */
 WEIR_API uint64_t weir_mpsc_ordered_footprint(uint32_t lanes, uint64_t capacity_bytes);
 WEIR_API weir_status weir_mpsc_ordered_init(void *mem, uint64_t size_bytes, uint32_t lanes, uint64_t capacity_bytes,
                                             uint64_t start_pos, uint64_t start_stamp);
+WEIR_API weir_status weir_mpsc_ordered_init_some(void *mem, uint64_t size_bytes, uint32_t lanes, uint32_t made,
+                                                 uint64_t capacity_bytes, uint64_t start_pos, uint64_t start_stamp);
+WEIR_API weir_status weir_mpsc_ordered_grow(void *mem, uint64_t size_bytes, uint32_t made);
 WEIR_API weir_status weir_mpsc_ordered_producer_attach(weir_mpsc_ordered_producer *p, void *mem, uint64_t size_bytes,
                                                        uint32_t lane);
 WEIR_API weir_status weir_mpsc_ordered_consumer_attach(weir_mpsc_ordered_consumer *c, void *mem, uint64_t size_bytes,
@@ -145,7 +150,7 @@ WEIR_API weir_status weir_mpsc_ordered_pop_more(weir_mpsc_ordered_consumer *c, v
                                                 uint32_t *len, uint32_t *lane);
 WEIR_API weir_status weir_mpsc_ordered_pop(weir_mpsc_ordered_consumer *c, void *buffer, uint64_t size_bytes,
                                            uint32_t *len, uint32_t *lane);
-WEIR_API weir_status weir_mpsc_ordered_ready(const weir_mpsc_ordered_consumer *c);
+WEIR_API weir_status weir_mpsc_ordered_ready(weir_mpsc_ordered_consumer *c);
 
 WEIR_END_DECLS
 

@@ -4,6 +4,7 @@
 extern const crash_ring crash_ring_spsc, crash_ring_spsc_init;
 extern const crash_ring crash_ring_mpsc, crash_ring_mpsc_init;
 extern const crash_ring crash_ring_mpsc_ordered, crash_ring_mpsc_ordered_init;
+extern const crash_ring crash_ring_mpsc_grow, crash_ring_mpsc_ordered_grow;
 extern const crash_ring crash_ring_broadcast, crash_ring_broadcast_init;
 extern const crash_ring crash_ring_latest, crash_ring_latest_init;
 
@@ -11,6 +12,7 @@ const crash_ring *const crash_rings[] = {
     &crash_ring_spsc_init,         &crash_ring_spsc,
     &crash_ring_mpsc_init,         &crash_ring_mpsc,
     &crash_ring_mpsc_ordered_init, &crash_ring_mpsc_ordered,
+    &crash_ring_mpsc_grow,         &crash_ring_mpsc_ordered_grow,
     &crash_ring_broadcast_init,    &crash_ring_broadcast,
     &crash_ring_latest_init,       &crash_ring_latest,
 };

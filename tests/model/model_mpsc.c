@@ -1,6 +1,6 @@
 /* tests/model/model_mpsc.c - many producers: each one's records in order, and in mpsc_ordered one order for all; a
  * producer is killed and succeeded while the others go on.
- * edges: MPSC-INIT SPSC-DATA SPSC-FREE */
+ * edges: MPSC-INIT MPSC-LANES SPSC-DATA SPSC-FREE */
 #include <weir/ring/mpsc.h>
 #include <weir/ring/mpsc_layout.h>
 #include <weir/ring/mpsc_ordered.h>
@@ -201,6 +201,29 @@ MODEL(attach) = { .name = "mpsc: ends that wait for it", .setup = setup_init, .c
                                { .name = "producer", .run = attach_and_push },
                                { .name = "consumer", .run = attach_and_pop } },
                   .preemptions = 2, .stale = 1, .must_reach = MARK_OTHER, .random = 20000 };
+
+/* ---- a lane that is made while the consumer is at work ---- */
+
+static void setup_growing(void)
+{
+    blank(1);
+    MODEL_ASSERT(weir_mpsc_init_some(rig.ring, sizeof rig.ring, LANES, 1, CAPACITY, 40) == WEIR_OK);
+    MODEL_ASSERT(weir_mpsc_producer_attach(&rig.producers[0], rig.ring, sizeof rig.ring, 0) == WEIR_OK);
+    MODEL_ASSERT(weir_mpsc_consumer_attach(&rig.consumer, rig.ring, sizeof rig.ring, rig.handles, LANES) == WEIR_OK);
+}
+
+static void grow_and_push(void)
+{
+    MODEL_ASSERT(weir_mpsc_grow(rig.ring, sizeof rig.ring, LANES) == WEIR_OK);
+    MODEL_ASSERT(weir_mpsc_producer_attach(&rig.producers[1], rig.ring, sizeof rig.ring, 1) == WEIR_OK);
+    produce_1();
+}
+
+MODEL(growing) = { .name = "mpsc: a lane that is made later", .setup = setup_growing, .check = check,
+                   .threads = { { .name = "producer", .run = produce_0 },
+                                { .name = "grower", .run = grow_and_push },
+                                { .name = "consumer", .run = pop_all } },
+                   .preemptions = 2, .stale = 1, .random = 20000 };
 
 /* ---- the ordered one: the second producer begins when it has heard that the first has pushed ---- */
 

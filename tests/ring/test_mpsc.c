@@ -148,10 +148,16 @@ Test(mpsc, attach_says_what_is_wrong)
         r.mem = (unsigned char *)r.mem + 8;
         attaches_say(&r, r.bytes, WEIR_E_INVALID, "aligned");
         r.mem = (unsigned char *)r.mem - 8;
-        weir_store_rlx(&control(&r)->version, 2);
-        attaches_say(&r, r.bytes, WEIR_E_VERSION, "layout version 2");
-        weir_store_rlx(&control(&r)->version, 1);
-        static const uint64_t bad_lanes[] = { 0, 4, 257, UINT64_C(1) << 32 | 3, UINT64_MAX };
+        weir_store_rlx(&control(&r)->version, 3);
+        attaches_say(&r, r.bytes, WEIR_E_VERSION, "layout version 3");
+        weir_store_rlx(&control(&r)->version, WEIR_MPSC_VERSION);
+        static const uint64_t bad_made[] = { 0, 4, 257, UINT64_C(1) << 32 | 3, UINT64_MAX };
+        for (size_t i = 0; i < sizeof bad_made / sizeof bad_made[0]; i++) {
+            weir_store_rlx(&control(&r)->made, bad_made[i]);
+            attaches_say(&r, r.bytes, WEIR_E_CORRUPT, "lanes of capacity");
+        }
+        weir_store_rlx(&control(&r)->made, 3);
+        static const uint64_t bad_lanes[] = { 0, 2, 257, UINT64_C(1) << 32 | 3, UINT64_MAX };
         for (size_t i = 0; i < sizeof bad_lanes / sizeof bad_lanes[0]; i++) {
             weir_store_rlx(&control(&r)->lanes, bad_lanes[i]);
             attaches_say(&r, r.bytes, WEIR_E_CORRUPT, "lanes of capacity");
@@ -203,6 +209,121 @@ Test(mpsc, one_lanes_impossible_bytes_are_corrupt_for_good)
             r.kind->release(&r);
             ring_free(&r);
         }
+}
+
+/* ---- lanes that come later ---- */
+
+static weir_status init_some(unsigned k, ring *r, uint32_t lanes, uint32_t made)
+{
+    return k == 0 ? weir_mpsc_init_some(r->mem, r->bytes, lanes, made, r->capacity, 0)
+                  : weir_mpsc_ordered_init_some(r->mem, r->bytes, lanes, made, r->capacity, 0, 0);
+}
+
+static weir_status grow(unsigned k, ring *r, uint64_t bytes, uint32_t made)
+{
+    return k == 0 ? weir_mpsc_grow(r->mem, bytes, made) : weir_mpsc_ordered_grow(r->mem, bytes, made);
+}
+
+static weir_mpsc_room *room(unsigned k, ring *r) { return k == 0 ? &r->rx.mpsc.room : &r->rx.ordered.room; }
+
+/* A ring of up to 4 lanes in the memory of one. */
+static void make_one_of_four(unsigned k, ring *r)
+{
+    *r = (ring){ .kind = kind_of(k), .capacity = 128, .producers = 1, .bytes = weir_mpsc_footprint(4, 128) };
+    r->mem = aligned_alloc(128, (r->bytes + 127) / 128 * 128);
+    memset(r->mem, 0xee, r->bytes);
+    r->bytes = weir_mpsc_footprint(1, 128);
+    CHECK_OK(init_some(k, r, 4, 1));
+    for (uint64_t i = r->bytes; i < weir_mpsc_footprint(4, 128); i++)
+        cr_assert_eq(((unsigned char *)r->mem)[i], 0xee);
+    ring_attach(r);
+}
+
+struct reach {
+    uint64_t bytes;
+    weir_status answer;
+    unsigned calls;
+};
+
+static weir_status reach(void *arg, uint64_t bytes)
+{
+    struct reach *seen = arg;
+    seen->bytes = bytes;
+    seen->calls++;
+    return seen->answer;
+}
+
+Test(mpsc, lanes_that_are_made_later_are_found_and_served)
+{
+    for (unsigned k = 0; k < 2; k++) {
+        ring r;
+        struct reach seen = { .answer = WEIR_OK };
+        make_one_of_four(k, &r);
+        room(k, &r)->reach = reach;
+        room(k, &r)->reach_arg = &seen;
+        put(&r, 0, 0);
+        expect(&r, 0, 0);
+        CHECK_STATUS(r.kind->attach_producer(&r, 1), WEIR_E_INVALID);
+        r.bytes = weir_mpsc_footprint(3, 128);
+        CHECK_OK(grow(k, &r, r.bytes, 3));
+        CHECK_OK(r.kind->attach_producer(&r, 2));
+        put(&r, 2, 0);
+        put(&r, 0, 1);
+        expect(&r, k == 0 ? 0 : 2, k == 0 ? 1 : 0); /* the ordered kind looks at every lane each time */
+        expect(&r, k == 0 ? 2 : 0, k == 0 ? 0 : 1);
+        cr_assert(seen.calls == 1 && seen.bytes == r.bytes);
+        CHECK_OK(grow(k, &r, r.bytes, 2)); /* they stay */
+        CHECK_OK(r.kind->attach_producer(&r, 2));
+        put(&r, 2, 1);
+        CHECK_OK(r.kind->ready(&r));
+        expect(&r, 2, 1);
+        r.bytes = weir_mpsc_footprint(4, 128);
+        CHECK_OK(grow(k, &r, r.bytes, 4));
+        CHECK_STATUS(r.kind->ready(&r), WEIR_EMPTY); /* a lane is no record */
+        CHECK_OK(r.kind->attach_producer(&r, 3));
+        put(&r, 3, 0);
+        expect(&r, 3, 0);
+        ring_free(&r);
+    }
+}
+
+Test(mpsc, growing_beyond_the_memory_or_the_lanes_is_refused)
+{
+    for (unsigned k = 0; k < 2; k++) {
+        ring r;
+        make_one_of_four(k, &r);
+        CHECK_STATUS(init_some(k, &r, 4, 0), WEIR_E_INVALID);
+        CHECK_STATUS(init_some(k, &r, 4, 5), WEIR_E_INVALID);
+        CHECK_STATUS(init_some(k, &r, 4, 2), WEIR_E_INVALID);
+        CHECK_STATUS(grow(k, &r, r.bytes, 2), WEIR_E_INVALID);
+        CHECK_STATUS(grow(k, &r, UINT64_MAX, 5), WEIR_E_INVALID);
+        CHECK_STATUS(grow(1 - k, &r, r.bytes, 1), WEIR_E_NOT_WEIR);
+        CHECK_OK(grow(k, &r, r.bytes, 1));
+        ring_free(&r);
+    }
+}
+
+Test(mpsc, lanes_that_are_stated_and_cannot_be_reached_are_not_touched)
+{
+    static const uint64_t stated[] = { 2, 4, 5, UINT64_C(1) << 32 | 2, UINT64_MAX };
+    for (unsigned k = 0; k < 2; k++)
+        for (size_t i = 0; i < sizeof stated / sizeof stated[0]; i++)
+            for (unsigned how = 0; how < 2; how++) {
+                ring r;
+                struct reach seen = { .answer = WEIR_E_RANGE };
+                uint32_t len;
+                unsigned lane;
+                make_one_of_four(k, &r);
+                room(k, &r)->reach = how == 0 ? NULL : reach;
+                room(k, &r)->reach_arg = &seen;
+                weir_store_rlx(&control(&r)->made, stated[i]);
+                weir_status expected = how == 0 || stated[i] > 4 ? WEIR_E_CORRUPT : WEIR_E_RANGE;
+                CHECK_STATUS(r.kind->pop_more(&r, buffer, sizeof buffer, &len, &lane, NULL), expected);
+                cr_assert_eq(seen.calls, expected == WEIR_E_RANGE ? 1 : 0);
+                weir_store_rlx(&control(&r)->made, 1);
+                CHECK_STATUS(r.kind->ready(&r), expected); /* for good */
+                ring_free(&r);
+            }
 }
 
 /* ---- whose turn it is ---- */
