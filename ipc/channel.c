@@ -1,48 +1,86 @@
 /* ipc/channel.c - opening, agreeing, leaving.  The paths that wait are in channel_wait.c. */
 #include <weir/base/fail.h>
-#include <weir/ipc/channel_private.h>
-#include <weir/ipc/os.h>
+#include <weir/ipc/kind.h>
 
+#include <stdlib.h>
 #include <string.h>
 
 #define TERMS_NS INT64_C(2000000000) /* how long an opener waits for another that is stopped while it agrees, */
 #define TERMS_NAP_NS INT64_C(50000)  /* and how often it looks */
 
+const struct channel_kind *weir_channel_kind(uint32_t kind)
+{
+    static const struct channel_kind *const kinds[] = {
+        [WEIR_SPSC] = &weir_channel_spsc,
+        [WEIR_MPSC] = &weir_channel_mpsc,
+        [WEIR_MPSC_ORDERED] = &weir_channel_mpsc_ordered,
+        [WEIR_BROADCAST] = &weir_channel_broadcast,
+        [WEIR_LATEST] = &weir_channel_latest,
+    };
+    return kind < sizeof kinds / sizeof kinds[0] ? kinds[kind] : NULL;
+}
+
 /* ---- what the two sides must agree on ---- */
 
 /* The opener's wishes, checked: what a new channel is made from. */
 struct terms {
-    weir_kind kind;
+    uint32_t kind;
+    const struct channel_kind *calls;
     uint64_t capacity; /* rounded; 0: not stated */
     uint32_t record_bytes;
+    uint32_t producers, consumers; /* 0: not stated */
+    uint64_t identity;
     const char *type;
     size_t type_len; /* 0: not stated */
-    bool capacity_stated;
     bool full_fence;
-    bool make_lane;
+    bool makes_ring; /* where there is none: it knows what is needed for that */
 };
 
 static weir_status check_options(const weir_channel_options *options, weir_role role, struct terms *terms)
 {
     if (role != WEIR_PRODUCER && role != WEIR_CONSUMER)
         return weir_fail(WEIR_E_INVALID, "role %d: give WEIR_PRODUCER or WEIR_CONSUMER", (int)role);
-    if (options->kind != 0 && options->kind != WEIR_SPSC)
-        return weir_fail(WEIR_E_UNSUPPORTED, "kind %d: this library has WEIR_SPSC", (int)options->kind);
+    terms->kind = options->kind != 0 ? (uint32_t)options->kind : WEIR_SPSC;
+    terms->calls = weir_channel_kind(terms->kind);
+    if (terms->calls == NULL)
+        return weir_fail(WEIR_E_UNSUPPORTED, "kind %d is none that this library has", (int)options->kind);
     if ((unsigned)options->wait > WEIR_WAIT_SLEEP)
         return weir_fail(WEIR_E_INVALID, "wait %d is no way of waiting", (int)options->wait);
     if (options->capacity > WEIR_CAPACITY_MAX)
         return weir_fail(WEIR_E_INVALID, "a capacity of %llu bytes: at most %llu",
                          (unsigned long long)options->capacity, (unsigned long long)WEIR_CAPACITY_MAX);
+    if (options->producers > WEIR_MEMBERS_MAX || options->consumers > WEIR_MEMBERS_MAX ||
+        (options->producers > 1 && !terms->calls->many_producers) ||
+        (options->consumers > 1 && !terms->calls->many_consumers))
+        return weir_fail(WEIR_E_INVALID, "%u producers and %u consumers of a channel of kind %s (%s, %s)",
+                         options->producers, options->consumers, terms->calls->name,
+                         terms->calls->many_producers ? "at most 127 producers" : "one producer",
+                         terms->calls->many_consumers ? "at most 127 consumers" : "one consumer");
     uint64_t wish = options->capacity < WEIR_CAPACITY_MIN ? WEIR_CAPACITY_MIN : options->capacity;
-    terms->kind = WEIR_SPSC;
     terms->capacity = options->capacity != 0 ? weir_spsc_capacity(wish) : 0;
-    terms->capacity_stated = options->capacity != 0;
     terms->record_bytes = options->record_bytes;
+    terms->producers = options->producers;
+    terms->consumers = options->consumers;
+    terms->identity = options->identity;
+    terms->makes_ring = role == WEIR_PRODUCER || (terms->capacity != 0 && !terms->calls->made_for_record);
     terms->type = options->type != NULL ? options->type : "";
     terms->type_len = strnlen(terms->type, WEIR_TYPE_MAX + 1);
     if (terms->type_len > WEIR_TYPE_MAX)
         return weir_fail(WEIR_E_INVALID, "the type \"%.20s...\" is longer than %d bytes", terms->type, WEIR_TYPE_MAX);
     return WEIR_OK;
+}
+
+/* The ring that these terms make. */
+static struct channel_shape shape_of(const struct terms *terms, uint32_t producers, uint32_t consumers, uint64_t asked)
+{
+    uint64_t capacity = terms->capacity != 0 ? terms->capacity : asked != 0 ? asked : WEIR_CAPACITY_DEFAULT;
+    uint32_t record = terms->record_bytes != 0 ? terms->record_bytes : WEIR_RECORD_DEFAULT;
+    return (struct channel_shape){ capacity, terms->calls->made_for_record ? record : 0, producers, consumers };
+}
+
+static uint32_t members_of(uint32_t stated, bool many)
+{
+    return !many ? 1 : stated != 0 ? stated : WEIR_MEMBERS_DEFAULT;
 }
 
 static void state_type(weir_channel_layout *layout, const struct terms *terms)
@@ -52,22 +90,41 @@ static void state_type(weir_channel_layout *layout, const struct terms *terms)
     weir_store_rel(&layout->type_len, terms->type_len);
 }
 
+/* What is stored before the capacity, which says that all of it is there. */
+static void state_ring(weir_channel_layout *layout, const struct channel_shape *shape, bool stated)
+{
+    weir_store32_rlx(&layout->capacity_stated, stated);         /* relaxed: seen by LANE */
+    weir_store_rlx(&layout->record_bytes, shape->record_bytes); /* relaxed: seen by LANE */
+    /* order LANE rel: the ring and what was stated with it before its capacity. */
+    weir_store_rel(&layout->capacity, shape->capacity);
+}
+
+/* What a new channel is filled with. */
+struct making {
+    const struct terms *terms;
+    struct channel_shape shape;
+};
+
 /* Fills a new channel's content; nobody sees it yet. */
 static weir_status init_layout(void *content, uint64_t size, void *arg)
 {
-    const struct terms *terms = arg;
+    const struct making *making = arg;
+    const struct terms *terms = making->terms;
+    const struct channel_shape *shape = &making->shape;
     weir_channel_layout *layout = content;
     layout->version = WEIR_CHANNEL_VERSION;
-    layout->kind = (uint32_t)terms->kind;
+    layout->kind = terms->kind;
     layout->full_fence = terms->full_fence;
+    layout->producers = shape->producers;
+    layout->consumers = shape->consumers;
+    weir_store_rlx(&layout->asked, terms->capacity); /* relaxed, as all of this: nobody sees it yet */
     state_type(layout, terms);
-    if (!terms->make_lane)
+    if (!terms->makes_ring)
         return WEIR_OK;
-    unsigned char *lane = (unsigned char *)content + WEIR_CHANNEL_LANE;
-    weir_status status = weir_spsc_init(lane, size - WEIR_CHANNEL_LANE, terms->capacity, 0);
-    weir_store32_rlx(&layout->capacity_stated, terms->capacity_stated);
+    uint64_t off = weir_channel_ring_off(shape->producers, shape->consumers);
+    weir_status status = terms->calls->init((unsigned char *)content + off, size - off, shape, 1);
     if (status == WEIR_OK)
-        weir_store_rlx(&layout->lane_bytes, terms->capacity); /* relaxed: nobody sees it yet */
+        state_ring(layout, shape, terms->capacity != 0);
     return status;
 }
 
@@ -85,29 +142,60 @@ static weir_status read_type(struct channel_cold *cold, char type[WEIR_TYPE_MAX 
     return WEIR_OK;
 }
 
-static weir_status check_layout(struct channel_cold *cold)
+/* The constants of the channel, read once; whoever states other numbers of participants wants no less. */
+static weir_status check_layout(struct channel_cold *cold, const struct terms *terms)
 {
     const weir_channel_layout *layout = cold->view.base;
     const char *name = weir_section_name(cold->section);
     uint32_t version = layout->version, kind = layout->kind, full_fence = layout->full_fence;
+    uint32_t producers = layout->producers, consumers = layout->consumers;
     if (version != WEIR_CHANNEL_VERSION)
         return weir_fail(WEIR_E_VERSION, "%s has channel layout %u, this library knows %u", name, version,
                          WEIR_CHANNEL_VERSION);
-    if (kind != WEIR_SPSC)
-        return weir_fail(WEIR_E_MISMATCH, "%s is a channel of kind %u, asked for was kind %d", name, kind, WEIR_SPSC);
-    if (full_fence > 1)
-        return weir_fail(WEIR_E_CORRUPT, "%s states fence %u", name, full_fence);
+    if (kind != terms->kind && weir_channel_kind(kind) != NULL)
+        return weir_fail(WEIR_E_MISMATCH, "%s is a channel of kind %s, asked for was %s", name,
+                         weir_channel_kind(kind)->name, terms->calls->name);
+    if (kind != terms->kind)
+        return weir_fail(WEIR_E_MISMATCH, "%s is a channel of kind %u, asked for was %s", name, kind,
+                         terms->calls->name);
+    if (full_fence > 1 || producers == 0 || producers > WEIR_MEMBERS_MAX || consumers == 0 ||
+        consumers > WEIR_MEMBERS_MAX || (producers > 1 && !terms->calls->many_producers) ||
+        (consumers > 1 && !terms->calls->many_consumers) ||
+        weir_section_size(cold->section) < weir_channel_ring_off(producers, consumers))
+        return weir_fail(WEIR_E_CORRUPT, "%s states fence %u, %u producers and %u consumers", name, full_fence,
+                         producers, consumers);
+    if (terms->producers > producers || terms->consumers > consumers)
+        return weir_fail(WEIR_E_MISMATCH, "%s has room for %u producers and %u consumers, asked for were %u and %u",
+                         name, producers, consumers, terms->producers, terms->consumers);
     cold->full_fence = full_fence != 0;
     if (!cold->full_fence && !weir_os_can_fence_others())
         return weir_fail(WEIR_E_UNSUPPORTED,
                          "%s was made where membarrier(2) works and this process may not use it (seccomp?): open it "
                          "here first",
                          name);
+    struct channel_side of_producers = { 0, producers }, of_consumers = { producers, consumers };
+    cold->own = cold->role == WEIR_PRODUCER ? of_producers : of_consumers;
+    cold->peers = cold->role == WEIR_PRODUCER ? of_consumers : of_producers;
     return WEIR_OK;
 }
 
+static uint32_t producers_of(const struct channel_cold *cold)
+{
+    return cold->role == WEIR_PRODUCER ? cold->own.count : cold->peers.count;
+}
+
+static uint32_t consumers_of(const struct channel_cold *cold)
+{
+    return cold->role == WEIR_PRODUCER ? cold->peers.count : cold->own.count;
+}
+
+static uint64_t ring_off(const struct channel_cold *cold)
+{
+    return weir_channel_ring_off(producers_of(cold), consumers_of(cold));
+}
+
 /* Compares what this handle states with what the channel states by now. */
-static weir_status check_terms(struct channel_cold *cold, uint64_t lane_bytes)
+static weir_status check_terms(struct channel_cold *cold, uint64_t capacity)
 {
     char type[WEIR_TYPE_MAX + 1];
     weir_status status = read_type(cold, type);
@@ -115,119 +203,189 @@ static weir_status check_terms(struct channel_cold *cold, uint64_t lane_bytes)
         return status;
     const char *name = weir_section_name(cold->section);
     const weir_channel_layout *layout = cold->view.base;
-    /* relaxed: stored before lane_bytes, which was acquired */
-    bool stated = weir_load32_rlx(&layout->capacity_stated) != 0;
-    if (lane_bytes != 0 && stated && cold->capacity != 0 && lane_bytes != cold->capacity)
+    uint64_t stated = capacity;
+    /* relaxed: stored before capacity, which was acquired; asked: only the terms' holder looks at it and stores it */
+    if (capacity == 0)
+        stated = weir_load_rlx(&layout->asked);
+    else if (weir_load32_rlx(&layout->capacity_stated) == 0)
+        stated = 0;
+    if (stated != 0 && cold->capacity != 0 && stated != cold->capacity)
         return weir_fail(WEIR_E_MISMATCH, "%s has a capacity of %llu bytes, asked for were %llu", name,
-                         (unsigned long long)lane_bytes, (unsigned long long)cold->capacity);
+                         (unsigned long long)stated, (unsigned long long)cold->capacity);
     if (type[0] != 0 && cold->type[0] != 0 && strcmp(type, cold->type) != 0)
         return weir_fail(WEIR_E_MISMATCH, "%s has messages of type \"%s\", asked for was \"%s\"", name, type,
                          cold->type);
     return WEIR_OK;
 }
 
-/* ---- the lane ---- */
+/* ---- the ring ---- */
 
-/* Maps the content anew if it has grown since. */
-static weir_status view_all(weir_channel *channel, uint64_t bytes)
+/* Where the peers sleep that this handle wakes. */
+static weir_sleeper *peer_sleeper(struct channel_cold *cold)
+{
+    weir_channel_layout *layout = cold->view.base;
+    return cold->role == WEIR_PRODUCER ? &layout->consumer : &layout->member[0].sleeper;
+}
+
+/* Sees that `bytes` of the content can be touched, and that up to `room` will be at the same addresses. */
+static weir_status view_all(weir_channel *channel, uint64_t bytes, uint64_t room)
 {
     struct channel_cold *cold = channel_cold(channel);
-    if (bytes <= cold->view.size)
-        return WEIR_OK;
-    weir_view whole;
-    weir_status status = weir_view_map(&whole, cold->section, 0, bytes, WEIR_READ_WRITE);
-    if (status != WEIR_OK)
-        return status;
-    (void)weir_view_unmap(&cold->view);
-    cold->view = whole;
-    weir_channel_layout *layout = whole.base;
-    channel->peer = cold->role == WEIR_PRODUCER ? &layout->consumer : &layout->producer;
+    weir_status status;
+    if (room > cold->room) {
+        weir_view whole;
+        status = weir_view_map_growing(&whole, cold->section, room, WEIR_READ_WRITE);
+        if (status != WEIR_OK)
+            return status;
+        if (cold->view.base != NULL)
+            (void)weir_view_unmap(&cold->view);
+        cold->view = whole;
+        cold->room = room;
+        channel->peer = peer_sleeper(cold);
+    } else if (bytes > cold->view.size) {
+        status = weir_view_refresh(&cold->view);
+        if (status != WEIR_OK)
+            return status;
+    }
+    if (bytes > cold->view.size)
+        return weir_fail(WEIR_E_CORRUPT, "%s has %llu bytes of content, its ring needs %llu",
+                         weir_section_name(cold->section), (unsigned long long)cold->view.size,
+                         (unsigned long long)bytes);
     return WEIR_OK;
 }
 
-/* The lane as the section states it; WEIR_EMPTY while there is none. */
+static weir_status view_ring(weir_channel *channel, const struct channel_shape *shape, uint32_t lanes)
+{
+    struct channel_cold *cold = channel_cold(channel);
+    uint64_t off = ring_off(cold);
+    return view_all(channel, off + cold->kind->footprint(shape, lanes),
+                    off + cold->kind->footprint(shape, shape->producers));
+}
+
+weir_status weir_channel_reach(void *arg, uint64_t bytes)
+{
+    struct channel_cold *cold = channel_cold(arg);
+    return view_all(arg, ring_off(cold) + bytes, 0);
+}
+
+/* The ring as the section states it; WEIR_EMPTY while there is none. */
+static weir_status stated_shape(struct channel_cold *cold, struct channel_shape *shape)
+{
+    const weir_channel_layout *layout = cold->view.base;
+    /* order LANE acq: the capacity before the ring, and before what else is stated of it. */
+    uint64_t capacity = weir_load_acq(&layout->capacity);
+    uint64_t record = weir_load_rlx(&layout->record_bytes);
+    if (capacity == 0)
+        return WEIR_EMPTY;
+    *shape = (struct channel_shape){ capacity, (uint32_t)record, producers_of(cold), consumers_of(cold) };
+    bool possible = capacity >= WEIR_CAPACITY_MIN && capacity <= WEIR_CAPACITY_MAX && (capacity & (capacity - 1)) == 0 &&
+                    (cold->kind->made_for_record ? record != 0 && record <= UINT32_MAX : record == 0);
+    if (!possible || cold->kind->footprint(shape, shape->producers) == 0 ||
+        cold->kind->footprint(shape, shape->producers) > WEIR_SECTION_SIZE_MAX - ring_off(cold))
+        return weir_fail(WEIR_E_CORRUPT, "%s states a ring of %llu bytes, for records of %llu",
+                         weir_section_name(cold->section), (unsigned long long)capacity, (unsigned long long)record);
+    return WEIR_OK;
+}
+
 static weir_status attach_stated(weir_channel *channel)
 {
     struct channel_cold *cold = channel_cold(channel);
-    weir_channel_layout *layout = cold->view.base;
-    /* order LANE acq: the lane's size before the lane. */
-    uint64_t bytes = weir_load_acq(&layout->lane_bytes);
-    if (bytes == 0)
-        return WEIR_EMPTY;
-    if (bytes < WEIR_CAPACITY_MIN || weir_spsc_footprint(bytes) == 0)
-        return weir_fail(WEIR_E_CORRUPT, "%s states a lane of %llu bytes", weir_section_name(cold->section),
-                         (unsigned long long)bytes);
-    weir_status status = check_terms(cold, bytes);
+    struct channel_shape shape;
+    weir_status status = stated_shape(cold, &shape);
     if (status == WEIR_OK)
-        status = view_all(channel, WEIR_CHANNEL_DATA + bytes);
+        status = check_terms(cold, shape.capacity);
+    if (status == WEIR_OK)
+        status = view_ring(channel, &shape, 1);
     if (status != WEIR_OK)
-        return status == WEIR_E_RANGE ? WEIR_E_CORRUPT : status; /* the section is shorter than its lane */
-    void *lane = (unsigned char *)cold->view.base + WEIR_CHANNEL_LANE;
-    uint64_t size = WEIR_SPSC_CONTROL + bytes;
-    status = cold->role == WEIR_PRODUCER ? weir_spsc_producer_attach(&channel->tx, lane, size)
-                                         : weir_spsc_consumer_attach(&channel->rx, lane, size);
-    uint64_t attached = cold->role == WEIR_PRODUCER ? channel->tx.capacity : channel->rx.capacity;
-    if (status == WEIR_OK && attached != bytes)
-        status = weir_fail(WEIR_E_CORRUPT, "%s states a lane of %llu bytes and has one of %llu",
-                           weir_section_name(cold->section), (unsigned long long)bytes, (unsigned long long)attached);
+        return status;
+    uint64_t off = ring_off(cold);
+    status = cold->kind->attach(channel, (unsigned char *)cold->view.base + off, cold->view.size - off, &shape);
+    if (status == WEIR_E_MISMATCH)
+        status = weir_fail(WEIR_E_CORRUPT, "%s states a ring of %llu bytes and has another",
+                           weir_section_name(cold->section), (unsigned long long)shape.capacity);
+    cold->attached = status == WEIR_OK;
     return status == WEIR_E_NOT_WEIR ? WEIR_E_CORRUPT : status;
 }
 
-weir_status weir_channel_attach_lane(weir_channel *channel)
+weir_status weir_channel_attach_ring(weir_channel *channel)
 {
     weir_status status = attach_stated(channel);
-    if (status == WEIR_E_CORRUPT) { /* for good, as when a lane turns out corrupt later */
+    if (status == WEIR_E_CORRUPT) { /* for good, as when a ring turns out corrupt later */
         channel->tx = (weir_spsc_producer){ .fault = status };
         channel->rx = (weir_spsc_consumer){ .fault = status };
     }
     return status;
 }
 
-/* Does the longest message that this side will send fit a lane of that capacity? */
-static weir_status check_record(const struct terms *terms, uint64_t capacity)
+/* Does the longest message that this side will send fit a ring of that shape? */
+static weir_status check_record(struct channel_cold *cold, const struct terms *terms, const struct channel_shape *shape)
 {
-    if (terms->record_bytes <= weir_spsc_record_max(capacity))
+    struct channel_shape larger = *shape;
+    uint32_t max = cold->kind->record_max(shape);
+    if (terms->record_bytes <= max)
         return WEIR_OK;
+    if (cold->kind->made_for_record)
+        return weir_fail(WEIR_E_TOO_LARGE, "a record of %u bytes is over the limit of %u, for which %s was made",
+                         terms->record_bytes, max, weir_section_name(cold->section));
+    while (larger.capacity < WEIR_CAPACITY_MAX && cold->kind->record_max(&larger) < terms->record_bytes)
+        larger.capacity *= 2;
     return weir_fail(WEIR_E_TOO_LARGE,
                      "a record of %u bytes is over the limit of %u in a lane of %llu bytes: that takes a capacity of "
                      "%llu or more",
-                     terms->record_bytes, weir_spsc_record_max(capacity), (unsigned long long)capacity,
-                     (unsigned long long)weir_spsc_capacity(2 * ((uint64_t)terms->record_bytes + 16)));
+                     terms->record_bytes, max, (unsigned long long)shape->capacity, (unsigned long long)larger.capacity);
 }
 
-/* Makes the lane, unless it is there or still waits for a producer to say how large.  The type is stated before the
- * lane, because who finds the lane has found all terms; and after what can fail, because who is refused states
- * nothing. */
+/* Makes the section hold that many lanes. */
+static weir_status make_room(weir_channel *channel, const struct channel_shape *shape, uint32_t lanes)
+{
+    struct channel_cold *cold = channel_cold(channel);
+    uint64_t bytes = cold->kind->footprint(shape, lanes);
+    if (bytes == 0)
+        return weir_fail(WEIR_E_INVALID, "a ring of kind %s of %llu bytes for records of %u", cold->kind->name,
+                         (unsigned long long)shape->capacity, shape->record_bytes);
+    weir_status status = weir_section_extend(cold->section, ring_off(cold) + bytes);
+    return status == WEIR_OK ? view_ring(channel, shape, lanes) : status;
+}
+
+/* Makes what is missing of the ring for this handle: all of it, unless it waits for a producer to say how large; a
+ * producer's lane.  The type is stated before the ring, because who finds the ring has found all terms; and after what
+ * can fail, because who is refused states nothing. */
 static weir_status settle(weir_channel *channel, const struct terms *terms)
 {
     struct channel_cold *cold = channel_cold(channel);
     weir_channel_layout *layout = cold->view.base;
-    bool has_lane = weir_load_rlx(&layout->lane_bytes) != 0; /* relaxed: only the terms' holder stores it */
-    bool has_type = weir_load_rlx(&layout->type_len) != 0;   /* relaxed: as above */
-    bool makes_lane = !has_lane && (cold->role == WEIR_PRODUCER || terms->capacity_stated);
-    uint64_t capacity = terms->capacity != 0 ? terms->capacity : WEIR_CAPACITY_DEFAULT;
-    weir_status status = WEIR_OK;
-    if (makes_lane) {
-        status = check_record(terms, capacity);
+    struct channel_shape shape;
+    weir_status status = stated_shape(cold, &shape);
+    bool makes_ring = status == WEIR_EMPTY && terms->makes_ring;
+    if (status != WEIR_OK && status != WEIR_EMPTY)
+        return status;
+    uint32_t lanes = cold->role == WEIR_PRODUCER ? cold->slot - cold->own.first + 1 : 1;
+    if (makes_ring) /* relaxed: only the terms' holder stores it */
+        shape = shape_of(terms, producers_of(cold), consumers_of(cold), weir_load_rlx(&layout->asked));
+    if (makes_ring || (status == WEIR_OK && cold->kind->grow != NULL && cold->role == WEIR_PRODUCER)) {
+        status = check_record(cold, terms, &shape);
         if (status == WEIR_OK)
-            status = weir_section_extend(cold->section, WEIR_CHANNEL_DATA + capacity);
+            status = make_room(channel, &shape, lanes);
+        uint64_t off = ring_off(cold);
+        unsigned char *ring = (unsigned char *)cold->view.base + off;
         if (status == WEIR_OK)
-            status = view_all(channel, WEIR_CHANNEL_DATA + capacity);
-        if (status == WEIR_OK)
-            status = weir_spsc_init((unsigned char *)cold->view.base + WEIR_CHANNEL_LANE,
-                                    WEIR_SPSC_CONTROL + capacity, capacity, 0);
+            status = makes_ring ? cold->kind->init(ring, cold->view.size - off, &shape, lanes)
+                                : cold->kind->grow(ring, cold->view.size - off, lanes);
+        if (status != WEIR_OK)
+            return status == WEIR_E_NOT_WEIR ? WEIR_E_CORRUPT : status;
+        layout = cold->view.base;
+    } else if (status == WEIR_OK) {
+        status = check_record(cold, terms, &shape);
         if (status != WEIR_OK)
             return status;
-        layout = cold->view.base;
     }
-    if (!has_type)
+    if (weir_load_rlx(&layout->type_len) == 0) /* relaxed: only the terms' holder stores it, */
         state_type(layout, terms);
-    if (makes_lane) {
-        weir_store32_rlx(&layout->capacity_stated, terms->capacity_stated); /* relaxed: seen by LANE */
-        /* order LANE rel: the lane before its size. */
-        weir_store_rel(&layout->lane_bytes, capacity);
-    }
-    return status;
+    if (weir_load_rlx(&layout->asked) == 0) /* and this */
+        weir_store_rlx(&layout->asked, terms->capacity);
+    if (makes_ring)
+        state_ring(layout, &shape, weir_load_rlx(&layout->asked) != 0);
+    return WEIR_OK;
 }
 
 /* Only one opener at a time agrees with what is stated and states the rest: the holder of this slot's lock. */
@@ -236,7 +394,8 @@ static weir_status claim_terms(const struct channel_cold *cold)
     weir_participant before;
     int64_t deadline = weir_os_now_ns() + TERMS_NS;
     for (;;) {
-        weir_status status = weir_participant_claim(cold->section, WEIR_CHANNEL_SLOT_TERMS, 1, &before);
+        uint32_t slot = weir_channel_slot_terms(producers_of(cold), consumers_of(cold));
+        weir_status status = weir_participant_claim(cold->section, slot, 1, &before);
         if (status != WEIR_E_IN_USE)
             return status;
         if (weir_os_now_ns() > deadline)
@@ -250,86 +409,123 @@ static weir_status claim_terms(const struct channel_cold *cold)
 /* ---- open, close ---- */
 
 /* Makes or joins the section and maps it. */
-static weir_status open_section(weir_channel *channel, const char *name, weir_role role, uint32_t mode,
-                                struct terms *terms)
+static weir_status open_section(weir_channel *channel, const char *name, uint32_t mode, struct terms *terms)
 {
     struct channel_cold *cold = channel_cold(channel);
+    uint32_t producers = members_of(terms->producers, terms->calls->many_producers);
+    uint32_t consumers = members_of(terms->consumers, terms->calls->many_consumers);
     terms->full_fence = !weir_os_can_fence_others();
-    terms->make_lane = role == WEIR_PRODUCER || terms->capacity != 0;
-    struct terms made = *terms;
-    if (made.make_lane && made.capacity == 0)
-        made.capacity = WEIR_CAPACITY_DEFAULT;
+    struct making making = { terms, shape_of(terms, producers, consumers, 0) };
+    uint64_t footprint = terms->calls->footprint(&making.shape, 1);
+    if (terms->makes_ring && footprint == 0)
+        return weir_fail(WEIR_E_INVALID, "a ring of kind %s of %llu bytes for records of %u", terms->calls->name,
+                         (unsigned long long)making.shape.capacity, making.shape.record_bytes);
     weir_section_options options = {
         .content = WEIR_CHANNEL_CONTENT,
-        .slots = WEIR_CHANNEL_SLOTS,
+        .slots = weir_channel_slots(producers, consumers),
         .mode = mode,
         .init = init_layout,
-        .init_arg = &made,
+        .init_arg = &making,
     };
-    uint64_t size = WEIR_CHANNEL_DATA + (made.make_lane ? made.capacity : 0);
+    uint64_t size = weir_channel_ring_off(producers, consumers) + (terms->makes_ring ? footprint : WEIR_SPSC_CONTROL);
     weir_status status = weir_section_open_or_create(&cold->section, name, size, &options, NULL);
     if (status != WEIR_OK)
         return status;
-    if (weir_section_size(cold->section) < WEIR_CHANNEL_DATA)
+    if (weir_section_size(cold->section) < WEIR_CHANNEL_PAGE)
         return weir_fail(WEIR_E_CORRUPT, "%s is too short for a channel", weir_section_name(cold->section));
-    return weir_view_map(&cold->view, cold->section, 0, 0, WEIR_READ_WRITE);
+    return view_all(channel, WEIR_CHANNEL_LANE, WEIR_CHANNEL_LANE);
 }
 
-/* Compares, states what is not stated yet, and attaches to the lane if there is one. */
-static weir_status agree(weir_channel *channel, const struct terms *terms)
+/* Two participants of a role do not state the same number.  Who is about to join is seen too: it does so before it gives
+ * the terms up. */
+static weir_status check_identity(struct channel_cold *cold, uint64_t identity)
+{
+    weir_channel_layout *layout = cold->view.base;
+    for (uint32_t slot = cold->own.first; identity != 0 && slot < cold->own.first + cold->own.count; slot++) {
+        weir_participant other;
+        /* relaxed: only the terms' holder compares, and the other held them when it stored its own */
+        if (slot == cold->slot || weir_load_rlx(&layout->member[slot].identity) != identity)
+            continue;
+        weir_status status = weir_participant_look(cold->section, slot, &other);
+        if (status != WEIR_OK)
+            return status;
+        if (other.presence == WEIR_ALIVE)
+            return weir_fail(WEIR_E_IN_USE, "a live %s of %s has the number %llu already",
+                             cold->role == WEIR_PRODUCER ? "producer" : "consumer", weir_section_name(cold->section),
+                             (unsigned long long)identity);
+    }
+    weir_store_rlx(&layout->member[cold->slot].identity, identity); /* relaxed: as above */
+    return WEIR_OK;
+}
+
+/* Compares, states what is not stated yet, and attaches to the ring if there is one; then announces itself: who is
+ * refused was never there.  The terms are held. */
+static weir_status agree(weir_channel *channel, const struct terms *terms, const weir_participant *before)
 {
     struct channel_cold *cold = channel_cold(channel);
     weir_channel_layout *layout = cold->view.base;
-    weir_status status = claim_terms(cold);
-    if (status != WEIR_OK)
-        return status;
-    /* order LANE acq: as in attach_stated. */
-    uint64_t lane_bytes = weir_load_acq(&layout->lane_bytes);
-    status = check_terms(cold, lane_bytes);
-    if (status == WEIR_OK && lane_bytes != 0)
-        status = check_record(terms, lane_bytes);
+    weir_participant peers;
+    /* order LANE acq: as in stated_shape. */
+    weir_status status = check_terms(cold, weir_load_acq(&layout->capacity));
+    if (status == WEIR_OK)
+        status = check_identity(cold, terms->identity);
     if (status == WEIR_OK)
         status = settle(channel, terms);
     if (status == WEIR_OK)
-        status = weir_channel_attach_lane(channel);
-    (void)weir_participant_leave(cold->section, WEIR_CHANNEL_SLOT_TERMS);
-    return status == WEIR_EMPTY ? WEIR_OK : status; /* a consumer that came first: the lane comes with the producer */
+        status = weir_channel_attach_ring(channel);
+    if (status == WEIR_EMPTY) /* a consumer that came first: the ring comes with the producer */
+        status = WEIR_OK;
+    if (status == WEIR_OK)
+        status = weir_channel_crowd(cold, cold->peers, true, &peers, NULL);
+    if (status != WEIR_OK)
+        return status;
+    /* A producer waits for a consumer to come; those that were gone before are no news.  A consumer reports the end of
+     * whoever left it something. */
+    if (cold->role == WEIR_PRODUCER && (peers.presence == WEIR_LEFT || peers.presence == WEIR_DEAD)) {
+        cold->reported = (uint64_t)peers.generation + 1;
+        cold->reported_deaths = peers.deaths;
+    }
+    return weir_participant_join(cold->section, before);
 }
 
-/* Takes the role, agrees, attaches, and only then announces itself: who is refused was never there. */
+/* Takes a place of the role, and agrees on the terms. */
 static weir_status join(weir_channel *channel, const struct terms *terms)
 {
     struct channel_cold *cold = channel_cold(channel);
-    weir_participant before, peer;
-    weir_status status = weir_participant_claim(cold->section, cold->slot, 1, &before);
-    if (status == WEIR_E_IN_USE)
+    weir_participant before;
+    weir_status status = weir_participant_claim(cold->section, cold->own.first, cold->own.count, &before);
+    if (status == WEIR_E_IN_USE && cold->own.count == 1)
         return weir_fail(status, "%s has a live %s already", weir_section_name(cold->section),
                          cold->role == WEIR_PRODUCER ? "producer" : "consumer");
+    if (status == WEIR_E_IN_USE)
+        return weir_fail(status, "%s has %u live %s, and room for no more", weir_section_name(cold->section),
+                         cold->own.count, cold->role == WEIR_PRODUCER ? "producers" : "consumers");
     if (status != WEIR_OK)
         return status;
     cold->claimed = true;
-    status = agree(channel, terms);
-    if (status == WEIR_OK)
-        status = weir_participant_look(cold->section, cold->peer_slot, &peer);
+    cold->slot = before.slot;
+    cold->generation = before.generation + 1;
+    status = claim_terms(cold);
     if (status != WEIR_OK)
         return status;
-    /* A producer waits for the consumer to come; one that was gone before is no news.  A consumer reports the end of
-     * whoever left it something. */
-    if (cold->role == WEIR_PRODUCER && (peer.presence == WEIR_LEFT || peer.presence == WEIR_DEAD))
-        cold->reported = (uint64_t)peer.generation + 1;
-    return weir_participant_join(cold->section, &before);
+    status = agree(channel, terms, &before);
+    (void)weir_participant_leave(cold->section, weir_channel_slot_terms(producers_of(cold), consumers_of(cold)));
+    return status;
 }
 
 static void leave(weir_channel *channel)
 {
     struct channel_cold *cold = channel_cold(channel);
+    if (cold->attached && cold->kind->detach != NULL)
+        cold->kind->detach(channel);
     if (cold->claimed) {
         (void)weir_participant_leave(cold->section, cold->slot);
-        weir_channel_wake(channel);
+        weir_channel_wake_peers(channel);
     }
     if (cold->view.base != NULL)
         (void)weir_view_unmap(&cold->view);
     (void)weir_section_close(cold->section);
+    free(cold->handles);
     weir_os_handle_free(channel);
 }
 
@@ -350,21 +546,21 @@ weir_status weir_channel_open(weir_channel **out, const char *name, weir_role ro
         return weir_fail(WEIR_E_NO_MEMORY, "no memory for a channel's handle (MADV_WIPEONFORK: Linux 4.14)");
     struct channel_cold *cold = channel_cold(channel);
     cold->role = role;
+    cold->kind = terms.calls;
+    cold->number = (weir_kind)terms.kind;
     cold->wait = options->wait;
     cold->pauses = 1;
     cold->capacity = terms.capacity;
     memcpy(cold->type, terms.type, terms.type_len);
-    cold->slot = role == WEIR_PRODUCER ? WEIR_CHANNEL_SLOT_PRODUCER : WEIR_CHANNEL_SLOT_CONSUMER;
-    cold->peer_slot = role == WEIR_PRODUCER ? WEIR_CHANNEL_SLOT_CONSUMER : WEIR_CHANNEL_SLOT_PRODUCER;
     struct weir_detail detail;
     weir_detail_save(&detail);
 
-    status = open_section(channel, name, role, options->mode, &terms);
+    status = open_section(channel, name, options->mode, &terms);
     if (status == WEIR_OK)
-        status = check_layout(cold);
+        status = check_layout(cold, &terms);
+    if (status == WEIR_OK)
+        status = view_all(channel, ring_off(cold), ring_off(cold));
     if (status == WEIR_OK) {
-        weir_channel_layout *layout = cold->view.base;
-        channel->peer = role == WEIR_PRODUCER ? &layout->consumer : &layout->producer;
         channel->full_fence = cold->full_fence;
         status = join(channel, &terms);
     }
@@ -374,7 +570,7 @@ weir_status weir_channel_open(weir_channel **out, const char *name, weir_role ro
     }
     weir_detail_restore(&detail); /* what was tried again is no fault */
     channel->alive = CHANNEL_ALIVE;
-    weir_channel_wake(channel); /* a sleeping peer sees at once who came */
+    weir_channel_wake_peers(channel); /* a sleeping peer sees at once who came */
     *out = channel;
     return WEIR_OK;
 }
@@ -387,15 +583,14 @@ weir_status weir_channel_close(weir_channel *channel)
         struct channel_cold *cold = channel_cold(channel);
         if (weir_section_forked(cold->section)) /* not so after a raw clone: then it is not ours to close */
             (void)weir_section_close(cold->section);
+        free(cold->handles);
         weir_os_handle_free(channel);
         return WEIR_OK;
     }
     if (!weir_channel_enter(channel)) /* and never left: a handler that comes now must find it busy */
         return weir_fail(WEIR_E_BUSY, "the channel is closed inside another call on it");
-    if (channel->tx.capacity != 0) {
-        weir_spsc_flush(&channel->tx);
-        weir_channel_published(channel);
-    }
+    if (channel_cold(channel)->role == WEIR_PRODUCER)
+        (void)weir_channel_flush_slow(channel);
     leave(channel);
     return WEIR_OK;
 }
@@ -407,21 +602,32 @@ weir_status weir_channel_info(weir_channel *channel, weir_channel_facts *facts)
     struct channel_cold *cold = channel_cold(channel);
     weir_channel_facts seen = { .kind = WEIR_SPSC };
     weir_status status = weir_channel_explain(channel, WEIR_OK);
+    if (status != WEIR_OK)
+        return weir_channel_leave(channel, status);
+    struct channel_side producers = { 0, producers_of(cold) }, consumers = { producers.count, consumers_of(cold) };
+    status = weir_channel_crowd(cold, producers, true, &seen.producer, &seen.producers_alive);
     if (status == WEIR_OK)
-        status = weir_participant_look(cold->section, WEIR_CHANNEL_SLOT_PRODUCER, &seen.producer);
-    if (status == WEIR_OK)
-        status = weir_participant_look(cold->section, WEIR_CHANNEL_SLOT_CONSUMER, &seen.consumer);
+        status = weir_channel_crowd(cold, consumers, true, &seen.consumer, &seen.consumers_alive);
     if (status == WEIR_OK)
         status = read_type(cold, seen.type);
     if (status != WEIR_OK)
         return weir_channel_leave(channel, status);
-    weir_channel_layout *layout = cold->view.base;
-    /* order LANE acq: as in attach_stated. */
-    uint64_t bytes = weir_load_acq(&layout->lane_bytes);
-    seen.capacity = weir_spsc_footprint(bytes) != 0 ? bytes : 0; /* an impossible one is found by who attaches */
-    seen.record_max = weir_spsc_record_max(seen.capacity);
+    struct channel_shape shape;
+    struct weir_detail detail;
+    weir_detail_save(&detail); /* an impossible ring is found by who attaches */
+    if (stated_shape(cold, &shape) == WEIR_OK) {
+        seen.capacity = cold->kind->capacity(&shape);
+        seen.record_max = cold->kind->record_max(&shape);
+    }
+    weir_detail_restore(&detail);
+    seen.kind = cold->number;
+    seen.producers = producers.count;
+    seen.consumers = consumers.count;
+    seen.slot = cold->slot - cold->own.first;
     seen.full = cold->full;
     seen.sleeps = cold->sleeps;
+    seen.lost = cold->lost;
+    seen.redelivered = cold->redelivered;
     *facts = seen;
     return weir_channel_leave(channel, WEIR_OK);
 }

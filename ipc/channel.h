@@ -25,6 +25,7 @@
 #ifndef WEIR_IPC_CHANNEL_H
 #define WEIR_IPC_CHANNEL_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include <weir/base/status.h>
@@ -37,7 +38,13 @@ WEIR_BEGIN_DECLS
 typedef enum weir_role { WEIR_PRODUCER = 1, WEIR_CONSUMER = 2 } weir_role;
 
 typedef enum weir_kind {
-    WEIR_SPSC = 1 /* one producer, one consumer, every message, in order */
+    WEIR_SPSC = 1,            /* one producer, one consumer: every message, in order */
+    WEIR_MPSC = 2,            /* many producers, one consumer: each producer's messages in order */
+    WEIR_MPSC_ORDERED = 3,    /* the same; a send that returned before another began comes first, whoever's it is */
+    WEIR_MPMC = 4,            /* a work queue: each message goes to one of the consumers */
+    WEIR_BROADCAST = 5,       /* one producer who never waits; each consumer gets all, or hears how many it lost */
+    WEIR_BROADCAST_GATED = 6, /* one producer who waits for the slowest consumer; each gets all */
+    WEIR_LATEST = 7           /* one producer; consumers get the newest message alone */
 } weir_kind;
 
 /* How a call waits that has to. */
@@ -56,6 +63,9 @@ typedef int64_t weir_timeout;
 #define WEIR_CAPACITY_DEFAULT (UINT64_C(256) * 1024)
 #define WEIR_CAPACITY_MIN UINT64_C(4096)
 #define WEIR_CAPACITY_MAX (UINT64_C(1) << 46)
+#define WEIR_RECORD_DEFAULT 1024u /* bytes of the longest message, of the kinds that are made for one */
+#define WEIR_MEMBERS_DEFAULT 64u  /* producers, and consumers, of the kinds that have many of them */
+#define WEIR_MEMBERS_MAX 127u
 #define WEIR_TYPE_MAX 63
 
 /* What an opener states; 0 or NULL states nothing.  Values that both sides state must agree.  The first to state a type
@@ -63,11 +73,16 @@ typedef int64_t weir_timeout;
  * who states another one later gets that all the same: weir_channel_info tells). */
 typedef struct weir_channel_options {
     weir_kind kind;    /* 0: WEIR_SPSC */
-    uint64_t capacity; /* bytes of the lane, rounded up to a power of two of at least WEIR_CAPACITY_MIN */
-    uint32_t record_bytes; /* the longest message this side will send; a lane too small for it is refused at open */
+    uint64_t capacity; /* bytes of a lane (each producer has one), rounded up to a power of two of at least
+                        * WEIR_CAPACITY_MIN */
+    uint32_t record_bytes; /* the longest message this side will send; a lane too small for it is refused at open.
+                            * MPMC and LATEST are made for the first producer's (WEIR_RECORD_DEFAULT) */
     const char *type;  /* what the messages are, 1 to WEIR_TYPE_MAX bytes of the caller's choice */
     weir_wait wait;    /* this handle's own, it need not agree */
     uint32_t mode;     /* as in weir_section_options */
+    uint32_t producers, consumers; /* how many at once there must be room for, where the kind has many: at most
+                                    * WEIR_MEMBERS_MAX; the maker's, or WEIR_MEMBERS_DEFAULT, is what there is */
+    uint64_t identity; /* a number that no other live participant of the role may have stated */
 } weir_channel_options;
 
 typedef struct weir_channel weir_channel;
@@ -75,13 +90,27 @@ typedef struct weir_channel weir_channel;
 /* What a channel is and who has been there; see weir_channel_info. */
 typedef struct weir_channel_facts {
     weir_kind kind;
-    uint64_t capacity;   /* bytes of the lane; 0 while there is none */
+    uint64_t capacity;   /* bytes of a lane; 0 while there is none */
     uint32_t record_max; /* bytes of the longest message; 0 while there is no lane */
     char type[WEIR_TYPE_MAX + 1];
-    weir_participant producer, consumer; /* generation: how many there have been; deaths: how many of them were killed */
-    uint64_t full;   /* how often a send of this handle found no room */
-    uint64_t sleeps; /* how often this handle slept */
+    /* All of a role together.  generation: how many there have been; deaths: how many of them were killed; presence:
+     * WEIR_ALIVE while one lives, else WEIR_DEAD where the last of a slot was killed. */
+    weir_participant producer, consumer;
+    uint32_t producers, consumers;             /* how many there is room for */
+    uint32_t producers_alive, consumers_alive;
+    uint32_t slot;        /* this handle's own place among its role */
+    uint64_t full;        /* how often a send of this handle found no room */
+    uint64_t sleeps;      /* how often this handle slept */
+    uint64_t lost;        /* messages that were overwritten before this handle had read them (BROADCAST) */
+    uint64_t redelivered; /* messages it received that a consumer who is gone may have had before (MPMC) */
 } weir_channel_facts;
+
+/* What is known of the message that was received or peeked last; see weir_channel_message. */
+typedef struct weir_message {
+    uint32_t producer; /* its place */
+    bool redelivered;  /* a consumer that is gone may have had it before */
+    uint64_t lost;     /* messages overwritten between the one before and this one */
+} weir_message;
 
 /* weir_channel_open opens the channel of that name in the given role, making it if it is not there.  options NULL
  * states nothing.
@@ -108,7 +137,14 @@ WEIR_API weir_status weir_channel_close(weir_channel *channel);
  * Returns:  WEIR_OK; WEIR_E_FORKED; WEIR_E_BUSY; WEIR_E_OS. */
 WEIR_API weir_status weir_channel_info(weir_channel *channel, weir_channel_facts *facts);
 
-/* weir_channel_drain waits until the consumer has released everything that was sent.  Producers only.
+/* weir_channel_message tells of the message that this handle received or peeked last.  Async-signal-safe.
+ *
+ * Returns:  WEIR_OK; WEIR_E_STATE (none yet, or a producer's handle); WEIR_E_FORKED; WEIR_E_BUSY. */
+WEIR_API weir_status weir_channel_message(weir_channel *channel, weir_message *message);
+
+/* weir_channel_drain waits until everything that this producer has sent was released: by the consumer; of BROADCAST_GATED
+ * by all that are there; of BROADCAST and LATEST, whose producer waits for nobody else, until all that are there have
+ * come to the end, and one is there.  Producers only.
  *
  * Returns:  WEIR_OK; WEIR_TIMEOUT (WEIR_FULL with WEIR_NOWAIT); WEIR_CLOSED, WEIR_DIED (the consumer has gone before;
  *           what it left waits for the next one); WEIR_E_CORRUPT; WEIR_E_STATE (a consumer's handle); WEIR_E_BUSY;
@@ -129,7 +165,7 @@ struct weir_channel {      /* on a page that a fork clears: in a child everythin
     uint32_t busy;         /* a call is under way */
     uint32_t alive;        /* not so in a forked child */
     weir_spsc_producer tx; /* attached in a producer's handle, */
-    weir_spsc_consumer rx; /* in a consumer's, once there is a lane */
+    weir_spsc_consumer rx; /* in a consumer's, once there is a lane; of kinds whose calls are not inline, neither is */
     weir_sleeper *peer;    /* where the other end sleeps */
     uint32_t full_fence;   /* this channel's senders pay the handshake's fence */
 };
@@ -138,10 +174,13 @@ WEIR_API weir_status weir_channel_send_slow(weir_channel *channel, const void *m
                                             weir_timeout timeout, weir_status status);
 WEIR_API weir_status weir_channel_reserve_slow(weir_channel *channel, uint64_t len, void **slot, weir_timeout timeout,
                                                weir_status status);
-WEIR_API weir_status weir_channel_receive_slow(weir_channel *channel, weir_timeout timeout, weir_status status);
-WEIR_API weir_status weir_channel_arrived(weir_channel *channel, weir_status status);
-WEIR_API weir_status weir_channel_unreleased(weir_channel *channel);
-WEIR_API weir_status weir_channel_explain(weir_channel *channel, weir_status status);
+WEIR_API weir_status weir_channel_commit_slow(weir_channel *channel, uint64_t len, int more, weir_status status);
+WEIR_API weir_status weir_channel_flush_slow(weir_channel *channel);
+WEIR_API weir_status weir_channel_peek_slow(weir_channel *channel, const void **msg, uint32_t *len,
+                                            weir_timeout timeout, weir_status status);
+WEIR_API weir_status weir_channel_receive_slow(weir_channel *channel, void *buffer, uint64_t size_bytes, uint32_t *len,
+                                               int more, weir_timeout timeout, weir_status status);
+WEIR_API weir_status weir_channel_release_slow(weir_channel *channel);
 WEIR_API void weir_channel_wake(weir_channel *channel);
 
 static inline int weir_channel_enter(weir_channel *channel)
@@ -247,7 +286,7 @@ static inline weir_status weir_channel_commit(weir_channel *channel, uint64_t le
         return WEIR_E_BUSY;
     weir_status status = weir_spsc_commit_as(&channel->tx, len, more != 0);
     if (WEIR_UNLIKELY(status != WEIR_OK))
-        status = weir_channel_explain(channel, status);
+        status = weir_channel_commit_slow(channel, len, more, status);
     else if (!more)
         weir_channel_published(channel);
     return weir_channel_leave(channel, status);
@@ -280,7 +319,7 @@ static inline weir_status weir_flush(weir_channel *channel)
         return WEIR_E_BUSY;
     weir_status status = WEIR_OK;
     if (WEIR_UNLIKELY(channel->tx.capacity == 0)) {
-        status = weir_channel_explain(channel, WEIR_E_STATE);
+        status = weir_channel_flush_slow(channel);
     } else {
         weir_spsc_flush(&channel->tx);
         weir_channel_published(channel);
@@ -305,11 +344,8 @@ static inline weir_status weir_peek(weir_channel *channel, const void **msg, uin
     if (!weir_channel_enter(channel))
         return WEIR_E_BUSY;
     weir_status status = weir_spsc_peek(&channel->rx, msg, len);
-    if (WEIR_UNLIKELY(status != WEIR_OK)) {
-        status = weir_channel_receive_slow(channel, timeout, status);
-        if (status == WEIR_OK)
-            status = weir_channel_arrived(channel, weir_spsc_peek(&channel->rx, msg, len));
-    }
+    if (WEIR_UNLIKELY(status != WEIR_OK))
+        status = weir_channel_peek_slow(channel, msg, len, timeout, status);
     return weir_channel_leave(channel, status);
 }
 
@@ -323,7 +359,7 @@ static inline weir_status weir_release(weir_channel *channel)
         return WEIR_E_BUSY;
     weir_status status = WEIR_OK;
     if (WEIR_UNLIKELY(channel->rx.capacity == 0)) {
-        status = weir_channel_unreleased(channel);
+        status = weir_channel_release_slow(channel);
     } else {
         weir_spsc_release(&channel->rx);
         weir_channel_released(channel);
@@ -342,13 +378,10 @@ static inline weir_status weir_receive(weir_channel *channel, void *buffer, uint
     if (!weir_channel_enter(channel))
         return WEIR_E_BUSY;
     weir_status status = weir_spsc_pop(&channel->rx, buffer, size_bytes, len);
-    if (WEIR_UNLIKELY(status != WEIR_OK)) {
-        status = weir_channel_receive_slow(channel, timeout, status);
-        if (status == WEIR_OK)
-            status = weir_channel_arrived(channel, weir_spsc_pop(&channel->rx, buffer, size_bytes, len));
-    }
     if (WEIR_LIKELY(status == WEIR_OK))
         weir_channel_released(channel);
+    else
+        status = weir_channel_receive_slow(channel, buffer, size_bytes, len, 0, timeout, status);
     return weir_channel_leave(channel, status);
 }
 
@@ -360,11 +393,8 @@ static inline weir_status weir_receive_more(weir_channel *channel, void *buffer,
     if (!weir_channel_enter(channel))
         return WEIR_E_BUSY;
     weir_status status = weir_spsc_pop_more(&channel->rx, buffer, size_bytes, len);
-    if (WEIR_UNLIKELY(status != WEIR_OK)) {
-        status = weir_channel_receive_slow(channel, timeout, status);
-        if (status == WEIR_OK)
-            status = weir_channel_arrived(channel, weir_spsc_pop_more(&channel->rx, buffer, size_bytes, len));
-    }
+    if (WEIR_UNLIKELY(status != WEIR_OK))
+        status = weir_channel_receive_slow(channel, buffer, size_bytes, len, 1, timeout, status);
     return weir_channel_leave(channel, status);
 }
 

@@ -8,39 +8,66 @@
 #include <weir/ring/spsc_layout.h>
 
 #define WEIR_CHANNEL_CONTENT 0x6e616863u /* "chan", the section's content number */
-#define WEIR_CHANNEL_VERSION 1u
-#define WEIR_CHANNEL_DATA 4096u /* the lane's bytes begin here, on a page; its control block ends here */
-#define WEIR_CHANNEL_LANE (WEIR_CHANNEL_DATA - WEIR_SPSC_CONTROL)
-#define WEIR_CHANNEL_SLOT_PRODUCER 0u
-#define WEIR_CHANNEL_SLOT_CONSUMER 1u
-#define WEIR_CHANNEL_SLOT_TERMS 2u /* only ever locked: by whoever agrees on the words below */
-#define WEIR_CHANNEL_SLOTS 3u
+#define WEIR_CHANNEL_VERSION 2u
+#define WEIR_CHANNEL_ROLE_MAX 127u /* producers, and consumers, that a channel can be made for */
+
+/* Slots of the section: the producers', the consumers', and one that is only ever locked, by whoever agrees on the
+ * terms. */
+static inline uint32_t weir_channel_slots(uint32_t producers, uint32_t consumers) { return producers + consumers + 1; }
+static inline uint32_t weir_channel_slot_terms(uint32_t producers, uint32_t consumers) { return producers + consumers; }
+
+/* What one participant writes; its slot's number is its place.  sleeper: a producer's; cleared by who wakes it. */
+typedef struct weir_channel_member {
+    weir_sleeper sleeper;
+    uint8_t sleeper_pad[WEIR_LINE - 16];
+    weir_atomic_u64 identity; /* that its opener stated; 0: none */
+    weir_atomic_u64 position; /* a consumer's, where the ring keeps none: how far it has read */
+    uint8_t pad[WEIR_LINE - 16];
+} weir_channel_member;
 
 typedef struct weir_channel_layout {
     /* written once, before the section is visible */
     uint32_t version;
     uint32_t kind;
     uint32_t full_fence; /* 0: a sleeper's membarrier stands for both sides' fences */
-    /* written once, before lane_bytes */
-    weir_atomic_u32 capacity_stated; /* 0: lane_bytes is the default, which nobody asked for */
+    /* written once, before capacity */
+    weir_atomic_u32 capacity_stated; /* 0: capacity is the default, which nobody asked for */
     /* written once, by the creator or by the holder of the terms' slot */
-    weir_atomic_u64 lane_bytes; /* the lane's capacity; 0: there is no lane yet */
-    weir_atomic_u64 type_len;   /* 0: no type is stated yet */
+    weir_atomic_u64 capacity; /* of a lane; 0: there is no ring yet */
+    weir_atomic_u64 type_len; /* 0: no type is stated yet */
     uint8_t type[WEIR_TYPE_MAX + 1];
-    uint8_t constant_pad[256 - 96];
-    /* written by the consumer, cleared by the producer that wakes it */
+    uint32_t producers, consumers; /* how many the channel is made for; before the section is visible */
+    weir_atomic_u64 record_bytes;  /* longest record, of the kinds whose ring is made for one; before capacity */
+    weir_atomic_u64 asked;         /* a capacity that was stated before there was a ring; 0: none */
+    uint8_t constant_pad[256 - 120];
+    /* written by consumers that sleep, cleared by the producer that wakes them */
     weir_sleeper consumer;
     uint8_t consumer_pad[WEIR_LINE_PAIR - 16];
-    /* written by the producer, cleared by the consumer that wakes it */
-    weir_sleeper producer;
-    uint8_t producer_pad[WEIR_LINE_PAIR - 16];
+    /* each written by its participant */
+    weir_channel_member member[];
 } weir_channel_layout;
 
-_Static_assert(offsetof(weir_channel_layout, lane_bytes) == 16, "layout");
+_Static_assert(offsetof(weir_channel_layout, capacity) == 16, "layout");
 _Static_assert(offsetof(weir_channel_layout, type) == 32, "layout");
-_Static_assert(offsetof(weir_channel_layout, consumer) == 256, "a sleeper's line pair is its own");
-_Static_assert(offsetof(weir_channel_layout, producer) == 384, "a sleeper's line pair is its own");
-_Static_assert(sizeof(weir_channel_layout) == 512 && 512 <= WEIR_CHANNEL_LANE, "the lane lies behind");
-_Static_assert(WEIR_CHANNEL_LANE % WEIR_LINE == 0, "the lane is aligned");
+_Static_assert(offsetof(weir_channel_layout, record_bytes) == 104, "layout");
+_Static_assert(offsetof(weir_channel_layout, consumer) == 256, "the consumers' line pair is their own");
+_Static_assert(offsetof(weir_channel_layout, member) == 384, "members lie on line pairs");
+_Static_assert(sizeof(weir_channel_member) == WEIR_LINE_PAIR, "a member's line pair is its own");
+
+/* Where the ring begins: behind the members, so that what lies behind a control block of a line pair or two begins on a
+ * page (a lane's bytes do). */
+#define WEIR_CHANNEL_PAGE 4096u
+static inline uint64_t weir_channel_ring_off(uint32_t producers, uint32_t consumers)
+{
+    uint64_t members = sizeof(weir_channel_layout) + (producers + consumers) * sizeof(weir_channel_member);
+    uint64_t pages = (members + WEIR_SPSC_CONTROL + WEIR_CHANNEL_PAGE - 1) / WEIR_CHANNEL_PAGE;
+    return pages * WEIR_CHANNEL_PAGE - WEIR_SPSC_CONTROL;
+}
+
+/* A channel of one producer and one consumer. */
+#define WEIR_CHANNEL_SLOT_PRODUCER 0u
+#define WEIR_CHANNEL_SLOT_CONSUMER 1u
+#define WEIR_CHANNEL_LANE (WEIR_CHANNEL_PAGE - WEIR_SPSC_CONTROL)
+#define WEIR_CHANNEL_DATA WEIR_CHANNEL_PAGE
 
 #endif

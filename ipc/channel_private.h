@@ -7,28 +7,63 @@
 #include <weir/ipc/channel_layout.h>
 #include <weir/ipc/os.h>
 #include <weir/naming/view.h>
+#include <weir/ring/broadcast.h>
+#include <weir/ring/latest.h>
+#include <weir/ring/mpsc.h>
+#include <weir/ring/mpsc_ordered.h>
 
 #define CHANNEL_ALIVE 0x77656972u
+
+struct channel_kind;
+
+/* The ring's handle, where it is not the inline one. */
+union channel_end {
+    weir_mpsc_consumer mpsc;
+    weir_mpsc_ordered_producer ordered_tx;
+    weir_mpsc_ordered_consumer ordered;
+    weir_broadcast_writer broadcast_tx;
+    weir_broadcast_reader broadcast;
+    weir_latest_writer latest_tx;
+    weir_latest_reader latest;
+};
+
+/* The participants of one role: their slots of the section. */
+struct channel_side {
+    uint32_t first, count;
+};
 
 /* It lies behind the part that a fork clears, so that a child can free it. */
 struct channel_cold {
     weir_section *section;
-    weir_view view; /* the whole content, or what there was of it before the lane came */
+    weir_view view; /* the whole content, or what there was of it before the ring came; of lanes with room for more */
+    uint64_t room; /* bytes of address space that the view has */
+    const struct channel_kind *kind;
+    weir_kind number; /* of the kind */
     weir_role role;
     weir_wait wait;
-    uint32_t slot, peer_slot;
-    bool claimed;
+    struct channel_side own, peers;
+    uint32_t slot; /* of the section */
+    uint32_t generation; /* in it */
+    bool claimed, attached;
     bool full_fence;
     bool idle; /* the last wait ended with nothing */
     uint64_t capacity;            /* stated by this handle; 0: none */
     char type[WEIR_TYPE_MAX + 1]; /* stated by this handle; "": none */
-    uint64_t ended;               /* the peer's generation + 1 whose end was seen last, */
-    uint64_t reported;            /* and the one whose end the caller knows of; 0: none */
+    uint64_t ended, ended_deaths; /* the peers' joins + 1, and deaths, whose end was seen last, */
+    uint64_t reported, reported_deaths; /* and those of which the caller knows; 0: none */
     int64_t since_ns;             /* when the waiting began that has brought nothing yet */
-    int64_t probed_ns;            /* when its lock was last asked about */
+    int64_t probed_ns;            /* when the peers' locks were last asked about, */
+    int64_t asked_ns;             /* those of consumers that are behind, */
+    int64_t recovered_ns;         /* and those whose work may have to be recovered */
     uint32_t pauses;              /* between two looks for a message, */
     uint64_t wait_pos, wait_size; /* from where the last wait ended and the message it found there */
-    uint64_t full, sleeps;        /* counters */
+    uint64_t full, sleeps, taken; /* counters; taken: messages that came by a call that is not inline */
+    uint64_t lost, redelivered;
+    weir_message message; /* the last one that came by a call that is not inline */
+    uint64_t first_pos;   /* of an inline consumer's: where it began */
+    union channel_end end;
+    void *handles;         /* the end's, one for each lane or reader; or room for a copy of a message */
+    uint64_t position;     /* latest: the number of the value that was read last */
 };
 
 static inline struct channel_cold *channel_cold(weir_channel *channel)
@@ -39,7 +74,18 @@ static inline struct channel_cold *channel_cold(weir_channel *channel)
 _Static_assert(sizeof(weir_channel) <= WEIR_OS_HANDLE_PART, "a handle's parts fit their pages");
 _Static_assert(sizeof(struct channel_cold) <= WEIR_OS_HANDLE_PART, "a handle's parts fit their pages");
 
-/* weir_channel_attach_lane attaches this handle's end to the lane; WEIR_EMPTY while there is none. */
-weir_status weir_channel_attach_lane(weir_channel *channel);
+/* weir_channel_attach_ring attaches this handle's end to the ring; WEIR_EMPTY while there is none. */
+weir_status weir_channel_attach_ring(weir_channel *channel);
+
+/* weir_channel_explain is a status that a ring met, as the caller should hear it: it knows nothing of forks and roles. */
+weir_status weir_channel_explain(weir_channel *channel, weir_status status);
+
+/* weir_channel_wake_peers wakes all of the other role. */
+void weir_channel_wake_peers(weir_channel *channel);
+
+/* weir_channel_crowd counts a side together: generation and deaths are sums, presence is that of all.  *alive: how many
+ * are.  ask: of the kernel too, a call for each that is said to be present. */
+weir_status weir_channel_crowd(struct channel_cold *cold, struct channel_side side, bool ask, weir_participant *all,
+                               uint32_t *alive);
 
 #endif

@@ -1,6 +1,6 @@
 /* ipc/channel_wait.c - what a call does that cannot go on: spin, sleep, look who is there, wake the other side. */
 #include <weir/base/fail.h>
-#include <weir/ipc/channel_private.h>
+#include <weir/ipc/kind.h>
 #include <weir/ipc/os.h>
 
 #define SPIN_NS INT64_C(50000)      /* before the first sleep: some times what a sleep and a wake cost */
@@ -38,24 +38,62 @@ weir_status weir_channel_explain(weir_channel *channel, weir_status status)
     return status;
 }
 
+/* Is the handle a live one of that role, and attached to a ring?  Then a call that the inline path could not serve is
+ * its kind's. */
+static bool serves(weir_channel *channel, weir_role role)
+{
+    return channel->alive == CHANNEL_ALIVE && channel_cold(channel)->role == role && channel_cold(channel)->attached;
+}
+
 /* ---- waking ---- */
 
-void weir_channel_wake(weir_channel *channel)
+static void wake(weir_sleeper *sleeper)
 {
-    if (channel->peer == NULL) /* before the section was mapped */
-        return;
     /* order WAKE sc: what was published before the look at armed.  Without it both sides can look too early, and one
      * sleeps its whole bound. */
     weir_fence_sc();
-    if (weir_exchange32_rlx(&channel->peer->armed, 0) != 0)
-        weir_os_wake(&channel->peer->armed);
+    if (weir_exchange32_rlx(&sleeper->armed, 0) != 0)
+        weir_os_wake(&sleeper->armed);
 }
 
+void weir_channel_wake(weir_channel *channel)
+{
+    wake(channel->peer);
+}
+
+void weir_channel_wake_peers(weir_channel *channel)
+{
+    struct channel_cold *cold = channel_cold(channel);
+    if (channel->peer == NULL) /* before the section was mapped */
+        return;
+    weir_channel_layout *layout = cold->view.base;
+    if (cold->role == WEIR_PRODUCER)
+        wake(&layout->consumer);
+    else
+        for (uint32_t slot = 0; slot < cold->peers.count; slot++)
+            wake(&layout->member[slot].sleeper);
+}
+
+void weir_channel_woken(weir_channel *channel, uint32_t producer, uint64_t released_pos)
+{
+    weir_channel_layout *layout = channel_cold(channel)->view.base;
+    weir_sleeper *sleeper = &layout->member[producer].sleeper;
+    if (channel->full_fence != 0)
+        weir_fence_sc(); /* order WAKE sc: what was released before the look at armed */
+    else
+        weir_fence_compiler(); /* order WAKE sc: the sleeper's membarrier is the fence of both sides */
+    if (weir_load32_rlx(&sleeper->armed) != 0 &&
+        /* relaxed: a wrong one only delays, by at most one bounded sleep */
+        (int64_t)(released_pos - weir_load_rlx(&sleeper->want_pos)) >= 0)
+        wake(sleeper);
+}
+
+/* Consumers sleep on one word, each producer on its own. */
 static weir_sleeper *own_sleeper(weir_channel *channel)
 {
     struct channel_cold *cold = channel_cold(channel);
     weir_channel_layout *layout = cold->view.base;
-    return cold->role == WEIR_PRODUCER ? &layout->producer : &layout->consumer;
+    return cold->role == WEIR_PRODUCER ? &layout->member[cold->slot].sleeper : &layout->consumer;
 }
 
 /* The sleeper's half of the handshake: announce, fence, and then look once more before sleeping. */
@@ -70,79 +108,149 @@ static void arm(weir_channel *channel, uint64_t want_pos)
         weir_os_fence_others(); /* order WAKE sc: armed before the look at the ring, here and in every waker */
 }
 
+/* Behind a sleep: who shares the word with others leaves it to the waker, or they would not be woken. */
+static void disarm(weir_channel *channel)
+{
+    struct channel_cold *cold = channel_cold(channel);
+    if (cold->role == WEIR_PRODUCER || cold->own.count == 1)
+        weir_store32_rlx(&own_sleeper(channel)->armed, 0); /* relaxed: a wake too many is harmless */
+}
+
 /* ---- looking ---- */
 
 /* Is what w waits for there?  w->none where it is not. */
 static weir_status look(const struct wait *w)
 {
     weir_channel *channel = w->channel;
-    uint64_t start_pos;
-    weir_status status = WEIR_E_STATE;
-    switch (w->goal) {
-    case GOAL_MESSAGE:
-        if (channel->rx.capacity == 0 && channel->rx.fault == WEIR_OK) {
-            status = weir_channel_attach_lane(channel);
-            if (status != WEIR_OK)
-                break;
-        }
-        status = weir_spsc_ready(&channel->rx);
-        break;
-    case GOAL_ROOM:
-        status = weir_spsc_place(&channel->tx, w->len, &start_pos);
-        break;
-    case GOAL_DRAINED:
-        status = weir_spsc_drained(&channel->tx);
-        break;
-    }
-    return status;
-}
-
-/* The consumer's position at which a sleeping producer wants to be woken: what it needs, and if it waits for room a
- * quarter of the lane with it, so that a full lane costs a wake for many messages. */
-static uint64_t want_pos(const struct wait *w)
-{
-    const weir_spsc_producer *tx = &w->channel->tx;
-    if (w->goal != GOAL_ROOM)
-        return w->goal == GOAL_DRAINED ? tx->pos : 0;
-    uint64_t size = weir_spsc_size(w->len);
-    uint64_t room = tx->capacity - (tx->pos & (tx->capacity - 1));
-    uint64_t need = (size > room ? room : 0) + size + WEIR_SPSC_HEADER;
-    uint64_t quarter = tx->capacity / 4;
-    return tx->pos + (need > quarter ? need : quarter) - tx->capacity;
-}
-
-/* CLOSED or DIED if the peer has ended and the caller does not know yet.  A leaver says so in memory; a death is asked
- * of the kernel, not at every look. */
-static weir_status peer_end(weir_channel *channel, int64_t now)
-{
     struct channel_cold *cold = channel_cold(channel);
-    weir_participant peer = weir_participant_glance(cold->section, cold->peer_slot);
-    if (peer.presence == WEIR_ALIVE && now - cold->probed_ns >= PROBE_NS) {
-        cold->probed_ns = now;
-        weir_status status = weir_participant_look(cold->section, cold->peer_slot, &peer);
+    if (!cold->attached) {
+        weir_status status = channel->rx.fault != WEIR_OK ? channel->rx.fault : weir_channel_attach_ring(channel);
         if (status != WEIR_OK)
             return status;
     }
-    if ((peer.presence != WEIR_LEFT && peer.presence != WEIR_DEAD) || cold->reported == (uint64_t)peer.generation + 1)
+    switch (w->goal) {
+    case GOAL_MESSAGE: return cold->kind->ready(channel);
+    case GOAL_ROOM: return cold->kind->place(channel, w->len);
+    default: return cold->kind->drained(channel);
+    }
+}
+
+/* The position at which a sleeping producer wants to be woken. */
+static uint64_t want_pos(const struct wait *w)
+{
+    if (w->goal == GOAL_MESSAGE)
+        return 0;
+    return channel_cold(w->channel)->kind->want(w->channel, w->goal == GOAL_ROOM ? w->len : UINT64_MAX);
+}
+
+/* ---- who is there ---- */
+
+weir_status weir_channel_crowd(struct channel_cold *cold, struct channel_side side, bool ask, weir_participant *all,
+                               uint32_t *alive)
+{
+    weir_participant sum = { .slot = side.first };
+    uint32_t present = 0, left = 0, dead = 0;
+    for (uint32_t slot = side.first; slot < side.first + side.count; slot++) {
+        weir_participant one = weir_participant_glance(cold->section, slot);
+        if (ask && one.presence == WEIR_ALIVE) {
+            weir_status status = weir_participant_look(cold->section, slot, &one);
+            if (status != WEIR_OK)
+                return status;
+        }
+        sum.generation += one.generation;
+        sum.deaths = (sum.deaths + one.deaths) & 0xffff;
+        present += one.presence == WEIR_ALIVE;
+        left += one.presence == WEIR_LEFT;
+        dead += one.presence == WEIR_DEAD;
+    }
+    sum.presence = present != 0 ? WEIR_ALIVE : dead != 0 ? WEIR_DEAD : left != 0 ? WEIR_LEFT : WEIR_ABSENT;
+    *all = sum;
+    if (alive != NULL)
+        *alive = present;
+    return WEIR_OK;
+}
+
+/* Consumers of a ring whose producer knows of no reader say how far they are.  Relaxed, in both: only a number; no byte
+ * is used again because of it. */
+void weir_channel_progress(weir_channel *channel, uint64_t position)
+{
+    struct channel_cold *cold = channel_cold(channel);
+    weir_channel_layout *layout = cold->view.base;
+    weir_atomic_u64 *own = &layout->member[cold->slot].position;
+    if (weir_load_rlx(own) == position)
+        return;
+    weir_store_rlx(own, position);
+    weir_channel_woken(channel, 0, position);
+}
+
+weir_status weir_channel_all_at(weir_channel *channel, uint64_t position)
+{
+    struct channel_cold *cold = channel_cold(channel);
+    const weir_channel_layout *layout = cold->view.base;
+    uint32_t there = 0, behind = 0;
+    bool ask = false;
+    for (uint32_t slot = cold->peers.first; slot < cold->peers.first + cold->peers.count; slot++) {
+        weir_participant one = weir_participant_glance(cold->section, slot);
+        if (one.presence != WEIR_ALIVE)
+            continue;
+        there++;
+        if (weir_load_rlx(&layout->member[slot].position) == position)
+            continue;
+        if (behind++ == 0) { /* whether those that are behind live is asked of the kernel now and then */
+            int64_t now = weir_os_now_ns();
+            ask = now - cold->asked_ns >= PROBE_NS;
+            cold->asked_ns = ask ? now : cold->asked_ns;
+        }
+        weir_status status = ask ? weir_participant_look(cold->section, slot, &one) : WEIR_OK;
+        if (status != WEIR_OK)
+            return status;
+        behind -= one.presence != WEIR_ALIVE;
+    }
+    return there != 0 && behind == 0 ? WEIR_OK : WEIR_FULL;
+}
+
+/* CLOSED or DIED if the last of the peers has ended and the caller does not know yet.  Who leaves says so in memory; a
+ * death is asked of the kernel, not at every look. */
+static weir_status peers_end(weir_channel *channel, int64_t now)
+{
+    struct channel_cold *cold = channel_cold(channel);
+    weir_participant peers;
+    weir_status status = weir_channel_crowd(cold, cold->peers, false, &peers, NULL);
+    if (peers.presence == WEIR_ALIVE && now - cold->probed_ns >= PROBE_NS) {
+        cold->probed_ns = now;
+        status = weir_channel_crowd(cold, cold->peers, true, &peers, NULL);
+    }
+    if (status == WEIR_OK && cold->kind->recover != NULL && cold->attached && now - cold->recovered_ns >= PROBE_NS) {
+        cold->recovered_ns = now;
+        status = cold->kind->recover(channel);
+    }
+    if (status != WEIR_OK)
+        return status;
+    if ((peers.presence != WEIR_LEFT && peers.presence != WEIR_DEAD) || cold->reported == (uint64_t)peers.generation + 1)
         return WEIR_OK;
-    cold->ended = (uint64_t)peer.generation + 1;
-    return peer.presence == WEIR_LEFT ? WEIR_CLOSED : WEIR_DIED;
+    cold->ended = (uint64_t)peers.generation + 1;
+    cold->ended_deaths = peers.deaths;
+    return peers.presence == WEIR_DEAD && peers.deaths != cold->reported_deaths ? WEIR_DIED : WEIR_CLOSED;
 }
 
 /* The end is believed first and reported last: what was committed before it is still handed over. */
 static weir_status look_at_end(const struct wait *w, int64_t now)
 {
     struct channel_cold *cold = channel_cold(w->channel);
-    weir_status end = peer_end(w->channel, now);
+    weir_status end = peers_end(w->channel, now), status = WEIR_OK;
     if (end == WEIR_OK)
         return w->none;
-    weir_status status = look(w);
-    if (status == w->none) {
-        if (end > 0)
-            cold->reported = cold->ended;
-        return end;
+    if (end > 0 && cold->kind->recover != NULL && cold->attached) /* what the dead had is handed over before it */
+        status = cold->kind->recover(w->channel);
+    if (status == WEIR_OK)
+        status = look(w);
+    if (status != w->none)
+        return status;
+    if (end > 0) {
+        cold->reported = cold->ended;
+        cold->reported_deaths = cold->ended_deaths;
     }
-    return status;
+    return end;
 }
 
 /* ---- waiting ---- */
@@ -154,16 +262,23 @@ static weir_status look_at_end(const struct wait *w, int64_t now)
 static void pace_from(weir_channel *channel)
 {
     struct channel_cold *cold = channel_cold(channel);
-    if (channel->rx.pos - cold->wait_pos > cold->wait_size)
+    bool several = channel->rx.capacity != 0 ? channel->rx.pos - cold->wait_pos > cold->wait_size
+                                             : cold->taken - cold->wait_pos > 1;
+    if (several)
         cold->pauses = cold->pauses < PAUSES_MAX ? cold->pauses * 2 : PAUSES_MAX;
     else
         cold->pauses = cold->pauses > 1 ? cold->pauses / 2 : 1;
 }
 
+/* Before the message that came is taken. */
 static void pace_to(weir_channel *channel)
 {
     struct channel_cold *cold = channel_cold(channel);
     const weir_spsc_consumer *rx = &channel->rx;
+    if (rx->capacity == 0) { /* its calls are not inline, and count */
+        cold->wait_pos = cold->taken;
+        return;
+    }
     cold->wait_pos = rx->pos;
     /* relaxed, and not checked: it sets a number of pauses */
     cold->wait_size = weir_spsc_size((uint32_t)weir_load_rlx(weir_word_at(rx->data, rx->pos & (rx->capacity - 1))));
@@ -206,14 +321,16 @@ static weir_status sleep_until(const struct wait *w, int64_t until_ns)
         if (status != w->none || now >= until_ns)
             break;
         cold->sleeps++;
-        bool alone = weir_participant_glance(cold->section, cold->peer_slot).presence != WEIR_ALIVE;
+        weir_participant peers;
+        (void)weir_channel_crowd(cold, cold->peers, false, &peers, NULL); /* which cannot fail where nobody is asked */
+        bool alone = peers.presence != WEIR_ALIVE;
         int64_t longest = alone ? ALONE_NS : now - cold->since_ns > IDLE_AFTER_NS ? IDLE_NS : SLEEP_NS;
         int64_t bound = until_ns - now < longest ? until_ns - now : longest;
         weir_os_sleep(&own_sleeper(channel)->armed, 1, bound);
         if (weir_load32_rlx(&own_sleeper(channel)->armed) == 0) /* relaxed: only whether to arm again */
             arm(channel, want_pos(w));
     }
-    weir_store32_rlx(&own_sleeper(channel)->armed, 0); /* relaxed: a wake too many is harmless */
+    disarm(channel);
     return status;
 }
 
@@ -242,30 +359,6 @@ static weir_status wait_for(const struct wait *w, weir_timeout timeout)
     return cold->idle ? WEIR_TIMEOUT : status;
 }
 
-/* ---- the slow paths of the inline calls ---- */
-
-/* A full lane holds an unpublished batch's room too: the batch goes out before anybody waits for it to be read. */
-static weir_status wait_for_room(weir_channel *channel, uint64_t len, weir_timeout timeout)
-{
-    channel_cold(channel)->full++;
-    weir_spsc_flush(&channel->tx);
-    weir_channel_published(channel);
-    return wait_for(&(struct wait){ channel, GOAL_ROOM, len, WEIR_FULL }, timeout);
-}
-
-weir_status weir_channel_send_slow(weir_channel *channel, const void *msg, uint64_t len, int more,
-                                   weir_timeout timeout, weir_status status)
-{
-    if (status != WEIR_FULL)
-        return weir_channel_explain(channel, status);
-    status = wait_for_room(channel, len, timeout);
-    if (status == WEIR_OK)
-        status = weir_spsc_put(&channel->tx, msg, len, more != 0);
-    if (status == WEIR_OK && !more)
-        weir_channel_published(channel);
-    return status;
-}
-
 /* What is left of a timeout that began at start. */
 static weir_timeout remaining(weir_timeout timeout, int64_t start)
 {
@@ -273,6 +366,91 @@ static weir_timeout remaining(weir_timeout timeout, int64_t start)
         return timeout;
     int64_t left = timeout - (weir_os_now_ns() - start);
     return left > 0 ? left : WEIR_NOWAIT;
+}
+
+/* ---- the slow paths of the producer's inline calls ---- */
+
+/* A full lane holds an unpublished batch's room too: the batch goes out before anybody waits for it to be read. */
+static weir_status wait_for_room(weir_channel *channel, uint64_t len, weir_timeout timeout)
+{
+    struct channel_cold *cold = channel_cold(channel);
+    cold->full++;
+    cold->kind->flush(channel);
+    weir_channel_published(channel);
+    return wait_for(&(struct wait){ channel, GOAL_ROOM, len, WEIR_FULL }, timeout);
+}
+
+weir_status weir_channel_send_slow(weir_channel *channel, const void *msg, uint64_t len, int more,
+                                   weir_timeout timeout, weir_status status)
+{
+    const struct channel_kind *kind = channel_cold(channel)->kind;
+    if (status == WEIR_E_STATE && serves(channel, WEIR_PRODUCER))
+        status = kind->put(channel, msg, len, more != 0);
+    if (status == WEIR_FULL) {
+        status = wait_for_room(channel, len, timeout);
+        if (status != WEIR_OK)
+            return status;
+        status = kind->put(channel, msg, len, more != 0);
+    }
+    if (status != WEIR_OK)
+        return weir_channel_explain(channel, status);
+    if (!more)
+        weir_channel_published(channel);
+    return WEIR_OK;
+}
+
+weir_status weir_channel_reserve_slow(weir_channel *channel, uint64_t len, void **slot, weir_timeout timeout,
+                                      weir_status status)
+{
+    const struct channel_kind *kind = channel_cold(channel)->kind;
+    if (status == WEIR_E_STATE && serves(channel, WEIR_PRODUCER))
+        status = kind->reserve(channel, len, slot);
+    if (status == WEIR_FULL) {
+        status = wait_for_room(channel, len, timeout);
+        if (status != WEIR_OK)
+            return status;
+        status = kind->reserve(channel, len, slot);
+    }
+    return weir_channel_explain(channel, status);
+}
+
+weir_status weir_channel_commit_slow(weir_channel *channel, uint64_t len, int more, weir_status status)
+{
+    if (status == WEIR_E_STATE && serves(channel, WEIR_PRODUCER))
+        status = channel_cold(channel)->kind->commit(channel, len, more != 0);
+    if (status == WEIR_OK && !more)
+        weir_channel_published(channel);
+    return weir_channel_explain(channel, status);
+}
+
+weir_status weir_channel_flush_slow(weir_channel *channel)
+{
+    if (!serves(channel, WEIR_PRODUCER))
+        return weir_channel_explain(channel, WEIR_E_STATE);
+    channel_cold(channel)->kind->flush(channel);
+    weir_channel_published(channel);
+    return weir_channel_explain(channel, channel->tx.fault);
+}
+
+/* As many of the messages as fit, published; WEIR_FULL where not all did. */
+static weir_status send_some(weir_channel *channel, const unsigned char *msgs, uint64_t len, uint32_t count,
+                             uint32_t *sent)
+{
+    const struct channel_kind *kind = channel_cold(channel)->kind;
+    *sent = 0;
+    if (!serves(channel, WEIR_PRODUCER))
+        return WEIR_E_STATE;
+    weir_status status = WEIR_OK;
+    if (kind->put == weir_channel_lane_put)
+        status = weir_spsc_push_array(&channel->tx, msgs, len, count, sent);
+    for (; kind->put != weir_channel_lane_put && *sent < count && status == WEIR_OK; msgs += len) {
+        status = kind->put(channel, msgs, len, true);
+        *sent += status == WEIR_OK;
+    }
+    kind->flush(channel);
+    if (*sent != 0)
+        weir_channel_published(channel);
+    return status;
 }
 
 weir_status weir_send_array(weir_channel *channel, const void *msgs, uint64_t len, uint32_t count, uint32_t *sent,
@@ -286,11 +464,9 @@ weir_status weir_send_array(weir_channel *channel, const void *msgs, uint64_t le
     uint32_t done = 0;
     weir_status status;
     for (;;) {
-        uint32_t pushed = 0;
-        status = weir_spsc_push_array(&channel->tx, from + (uint64_t)done * len, len, count - done, &pushed);
-        done += pushed;
-        if (pushed != 0)
-            weir_channel_published(channel);
+        uint32_t some = 0;
+        status = send_some(channel, from + (uint64_t)done * len, len, count - done, &some);
+        done += some;
         if (status != WEIR_FULL)
             break;
         if (start == 0)
@@ -306,62 +482,122 @@ weir_status weir_send_array(weir_channel *channel, const void *msgs, uint64_t le
     return weir_channel_leave(channel, weir_channel_explain(channel, status));
 }
 
-weir_status weir_channel_reserve_slow(weir_channel *channel, uint64_t len, void **slot, weir_timeout timeout,
-                                      weir_status status)
-{
-    if (status != WEIR_FULL)
-        return weir_channel_explain(channel, status);
-    status = wait_for_room(channel, len, timeout);
-    return status == WEIR_OK ? weir_spsc_reserve(&channel->tx, len, slot) : status;
-}
-
-/* Is that status only a consumer's that came before the lane? */
-static bool awaits_lane(weir_channel *channel, weir_status status)
-{
-    return status == WEIR_E_STATE && channel->alive == CHANNEL_ALIVE && channel->rx.fault == WEIR_OK &&
-           channel_cold(channel)->role == WEIR_CONSUMER;
-}
-
-/* WEIR_OK: a message is there, look again. */
-weir_status weir_channel_receive_slow(weir_channel *channel, weir_timeout timeout, weir_status status)
-{
-    if (status != WEIR_EMPTY && !awaits_lane(channel, status))
-        return weir_channel_explain(channel, status);
-    if (timeout != WEIR_NOWAIT)
-        pace_from(channel);
-    status = wait_for(&(struct wait){ channel, GOAL_MESSAGE, 0, WEIR_EMPTY }, timeout);
-    if (status == WEIR_OK)
-        pace_to(channel);
-    return status;
-}
-
-/* A release without a lane. */
-weir_status weir_channel_unreleased(weir_channel *channel)
-{
-    return awaits_lane(channel, WEIR_E_STATE) ? WEIR_OK : weir_channel_explain(channel, WEIR_E_STATE);
-}
-
-/* The retry after "a message is there".  No producer takes a message back. */
-weir_status weir_channel_arrived(weir_channel *channel, weir_status status)
-{
-    if (status != WEIR_EMPTY)
-        return status;
-    channel->rx = (weir_spsc_consumer){ .fault = WEIR_E_CORRUPT };
-    return weir_fail(WEIR_E_CORRUPT, "%s: a committed message disappeared",
-                     weir_section_name(channel_cold(channel)->section));
-}
-
 weir_status weir_channel_drain(weir_channel *channel, weir_timeout timeout)
 {
     if (!weir_channel_enter(channel))
         return WEIR_E_BUSY;
-    weir_status status;
-    if (channel->tx.capacity == 0) {
-        status = weir_channel_explain(channel, WEIR_E_STATE);
-    } else {
-        weir_spsc_flush(&channel->tx);
-        weir_channel_published(channel);
+    weir_status status = weir_channel_flush_slow(channel);
+    if (status == WEIR_OK)
         status = wait_for(&(struct wait){ channel, GOAL_DRAINED, 0, WEIR_FULL }, timeout);
+    return weir_channel_leave(channel, weir_channel_explain(channel, status));
+}
+
+/* ---- the slow paths of the consumer's inline calls ---- */
+
+/* What a call wants to do with the next message. */
+struct get {
+    const void **msg; /* NULL: copy it */
+    void *buffer;
+    uint64_t size_bytes;
+    uint32_t *len;
+    bool releases;
+};
+
+static weir_status try_get(weir_channel *channel, const struct get *get)
+{
+    struct channel_cold *cold = channel_cold(channel);
+    cold->message = (weir_message){ .producer = 0 };
+    weir_status status = get->msg != NULL ? cold->kind->peek(channel, get->msg, get->len)
+                                          : cold->kind->pop(channel, get->buffer, get->size_bytes, get->len);
+    if (status != WEIR_OK)
+        return status;
+    cold->taken++;
+    cold->redelivered += cold->message.redelivered;
+    if (get->releases)
+        cold->kind->release(channel);
+    return WEIR_OK;
+}
+
+/* A producer takes no message back; where there are other consumers, or the producer waits for nobody, one that was
+ * there may have gone to another, or been overwritten. */
+static bool may_vanish(const struct channel_cold *cold)
+{
+    return cold->kind->many_consumers;
+}
+
+static weir_status disappeared(weir_channel *channel)
+{
+    struct channel_cold *cold = channel_cold(channel);
+    cold->attached = false;
+    channel->rx = (weir_spsc_consumer){ .fault = WEIR_E_CORRUPT };
+    return weir_fail(WEIR_E_CORRUPT, "%s: a committed message disappeared", weir_section_name(cold->section));
+}
+
+/* Waits for a message and gets it. */
+static weir_status wait_and_get(weir_channel *channel, const struct get *get, weir_timeout timeout)
+{
+    struct channel_cold *cold = channel_cold(channel);
+    int64_t start = timeout > 0 ? weir_os_now_ns() : 0;
+    weir_timeout left = timeout;
+    if (timeout != WEIR_NOWAIT)
+        pace_from(channel);
+    for (;;) {
+        weir_status status = wait_for(&(struct wait){ channel, GOAL_MESSAGE, 0, WEIR_EMPTY }, left);
+        if (status != WEIR_OK)
+            return status == WEIR_EMPTY && timeout != WEIR_NOWAIT ? WEIR_TIMEOUT : status;
+        pace_to(channel);
+        status = try_get(channel, get);
+        if (status != WEIR_EMPTY && status != WEIR_AGAIN)
+            return status;
+        if (!may_vanish(cold))
+            return disappeared(channel);
+        if (left == WEIR_NOWAIT)
+            return timeout == WEIR_NOWAIT ? status : WEIR_TIMEOUT;
+        left = remaining(timeout, start);
     }
+}
+
+static weir_status get_slow(weir_channel *channel, const struct get *get, weir_timeout timeout, weir_status status)
+{
+    struct channel_cold *cold = channel_cold(channel);
+    if (status == WEIR_E_STATE && channel->alive == CHANNEL_ALIVE && cold->role == WEIR_CONSUMER &&
+        channel->rx.fault == WEIR_OK)
+        status = cold->attached ? try_get(channel, get) : WEIR_EMPTY; /* not inline; or it came before the ring */
+    if (status == WEIR_EMPTY || status == WEIR_AGAIN)
+        status = wait_and_get(channel, get, timeout);
+    return weir_channel_explain(channel, status);
+}
+
+weir_status weir_channel_peek_slow(weir_channel *channel, const void **msg, uint32_t *len, weir_timeout timeout,
+                                   weir_status status)
+{
+    return get_slow(channel, &(struct get){ msg, NULL, 0, len, false }, timeout, status);
+}
+
+weir_status weir_channel_receive_slow(weir_channel *channel, void *buffer, uint64_t size_bytes, uint32_t *len, int more,
+                                      weir_timeout timeout, weir_status status)
+{
+    return get_slow(channel, &(struct get){ NULL, buffer, size_bytes, len, more == 0 }, timeout, status);
+}
+
+weir_status weir_channel_release_slow(weir_channel *channel)
+{
+    struct channel_cold *cold = channel_cold(channel);
+    if (channel->alive != CHANNEL_ALIVE || cold->role != WEIR_CONSUMER || channel->rx.fault != WEIR_OK)
+        return weir_channel_explain(channel, WEIR_E_STATE);
+    if (cold->attached) /* before the ring came there is nothing to release */
+        cold->kind->release(channel);
+    return WEIR_OK;
+}
+
+weir_status weir_channel_message(weir_channel *channel, weir_message *message)
+{
+    if (!weir_channel_enter(channel))
+        return WEIR_E_BUSY;
+    struct channel_cold *cold = channel_cold(channel);
+    bool any = channel->rx.capacity != 0 ? channel->rx.pos != cold->first_pos : cold->taken != 0;
+    weir_status status = weir_channel_explain(channel, serves(channel, WEIR_CONSUMER) && any ? WEIR_OK : WEIR_E_STATE);
+    if (status == WEIR_OK)
+        *message = cold->message;
     return weir_channel_leave(channel, status);
 }

@@ -12,6 +12,8 @@ struct weir_view_node {
     void *base;
     uint64_t offset, size;
     weir_access access;
+    bool growing;     /* mapped with room behind the content */
+    uint64_t reached; /* of a growing one: the bytes that can be touched */
 };
 
 struct weir_section {

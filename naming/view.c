@@ -22,9 +22,29 @@ static struct weir_view_node *find(const weir_view *view)
     return node;
 }
 
-/* Sees to what can be touched of [from, to) of the content in a mapped view, and to the properties of its memory. */
-static weir_status make_ready(weir_section *section, const struct weir_view_node *view, uint64_t from, uint64_t to)
+/* Makes what the content has grown by since touchable in a view with room. */
+static weir_status reach_content(weir_section *section, struct weir_view_node *view)
 {
+    uint64_t end = section->size < view->size ? section->size : view->size;
+    uint64_t from = view->reached / WEIR_VIEW_GRANULE * WEIR_VIEW_GRANULE; /* whole pages */
+    unsigned char *base = (unsigned char *)view->base + from;
+    weir_status status = WEIR_OK;
+    if (end <= view->reached)
+        return WEIR_OK;
+    status = weir_os_reach(&section->os, base, end - from, view->access);
+    if (status == WEIR_OK)
+        status = weir_os_prepare(&section->os, base, end - from, view->access);
+    if (status == WEIR_OK)
+        view->reached = end;
+    return status;
+}
+
+/* Sees to what can be touched of [from, to) of the content in a mapped view, and to the properties of its memory. */
+static weir_status make_ready(weir_section *section, struct weir_view_node *view, uint64_t from, uint64_t to)
+{
+    if (view->growing)
+        return reach_content(section, view);
+
     uint64_t low = from > view->offset ? from : view->offset;
     uint64_t high = to < view->offset + view->size ? to : view->offset + view->size;
     if (low >= high)
@@ -69,35 +89,19 @@ static weir_status check_file(weir_section *section, uint64_t end)
     return status;
 }
 
-weir_status weir_view_map(weir_view *out, weir_section *section, uint64_t offset, uint64_t size_bytes,
-                          weir_access access)
+/* Maps size_bytes of the content, refreshed and checked, or room for them, and remembers it. */
+static weir_status map_node(weir_view *out, weir_section *section, uint64_t offset, uint64_t size_bytes,
+                            weir_access access, bool growing)
 {
-    weir_status status = weir_section_check(section);
-    if (status != WEIR_OK)
-        return status;
-    if (out == NULL || access < WEIR_READ_WRITE || access > WEIR_COPY_ON_WRITE)
-        return weir_fail(WEIR_E_INVALID, "access %d is none, or there is no place for the view", (int)access);
-    if (access == WEIR_READ_WRITE && section->os.access != WEIR_READ_WRITE)
-        return weir_fail(WEIR_E_ACCESS, "a read-write view of %s, which was opened %s", section->os.title,
-                         access_text(section->os.access));
-    if (offset % WEIR_VIEW_GRANULE != 0)
-        return weir_fail(WEIR_E_ALIGNMENT, "a view's offset is a multiple of 64 KiB, %llu is not",
-                         (unsigned long long)offset);
-    status = weir_section_range(section, offset, &size_bytes);
-    if (status == WEIR_OK)
-        status = check_file(section, offset + size_bytes);
-    if (status != WEIR_OK)
-        return status;
-    if (access == WEIR_READ_WRITE && (weir_section_seals(section) & WEIR_SEAL_WRITE) != 0)
-        return weir_fail(WEIR_E_ACCESS, "a writable view of %s, which is sealed against writing", section->os.title);
     int saved = errno;
     struct weir_view_node *node = malloc(sizeof *node);
     errno = saved;
     if (node == NULL)
         return weir_fail(WEIR_E_NO_MEMORY, "no memory for a view's record");
-    *node = (struct weir_view_node){ .next = section->views, .offset = offset, .size = size_bytes, .access = access };
-    status = weir_os_map(&section->os, section->content_off + offset, size_bytes, access, !section->reserved,
-                         &node->base);
+    *node = (struct weir_view_node){ .next = section->views, .offset = offset, .size = size_bytes, .access = access,
+                                     .growing = growing };
+    weir_status status = weir_os_map(&section->os, section->content_off + offset, size_bytes, access,
+                                     !section->reserved && !growing, &node->base);
     if (status == WEIR_OK) {
         status = make_ready(section, node, 0, UINT64_MAX);
         if (status != WEIR_OK)
@@ -108,8 +112,60 @@ weir_status weir_view_map(weir_view *out, weir_section *section, uint64_t offset
         return status;
     }
     section->views = node;
-    *out = (weir_view){ .base = node->base, .offset = offset, .size = size_bytes, .section = section };
+    *out = (weir_view){ .base = node->base, .offset = offset, .size = growing ? node->reached : size_bytes,
+                        .section = section };
     return WEIR_OK;
+}
+
+static weir_status check_access(weir_section *section, const weir_view *out, weir_access access)
+{
+    weir_status status = weir_section_check(section);
+    if (status != WEIR_OK)
+        return status;
+    if (out == NULL || access < WEIR_READ_WRITE || access > WEIR_COPY_ON_WRITE)
+        return weir_fail(WEIR_E_INVALID, "access %d is none, or there is no place for the view", (int)access);
+    if (access == WEIR_READ_WRITE && section->os.access != WEIR_READ_WRITE)
+        return weir_fail(WEIR_E_ACCESS, "a read-write view of %s, which was opened %s", section->os.title,
+                         access_text(section->os.access));
+    return WEIR_OK;
+}
+
+weir_status weir_view_map(weir_view *out, weir_section *section, uint64_t offset, uint64_t size_bytes,
+                          weir_access access)
+{
+    weir_status status = check_access(section, out, access);
+    if (status != WEIR_OK)
+        return status;
+    if (offset % WEIR_VIEW_GRANULE != 0)
+        return weir_fail(WEIR_E_ALIGNMENT, "a view's offset is a multiple of 64 KiB, %llu is not",
+                         (unsigned long long)offset);
+    status = weir_section_range(section, offset, &size_bytes);
+    if (status == WEIR_OK)
+        status = check_file(section, offset + size_bytes);
+    if (status != WEIR_OK)
+        return status;
+    if (access == WEIR_READ_WRITE && (weir_section_seals(section) & WEIR_SEAL_WRITE) != 0)
+        return weir_fail(WEIR_E_ACCESS, "a writable view of %s, which is sealed against writing", section->os.title);
+    return map_node(out, section, offset, size_bytes, access, false);
+}
+
+weir_status weir_view_map_growing(weir_view *out, weir_section *section, uint64_t room_bytes, weir_access access)
+{
+    uint64_t content = 0;
+    weir_status status = check_access(section, out, access);
+    if (status != WEIR_OK)
+        return status;
+    if (section->reserved || section->os.kind != WEIR_SECTION_NAMED)
+        return weir_fail(WEIR_E_STATE, "%s cannot grow while it is in use", section->os.title);
+    status = weir_section_range(section, 0, &content);
+    if (status == WEIR_OK)
+        status = check_file(section, content);
+    if (status != WEIR_OK)
+        return status;
+    if (room_bytes > WEIR_SECTION_SIZE_MAX)
+        return weir_fail(WEIR_E_INVALID, "room for %llu bytes: a section has at most %llu",
+                         (unsigned long long)room_bytes, (unsigned long long)WEIR_SECTION_SIZE_MAX);
+    return map_node(out, section, 0, room_bytes > content ? room_bytes : content, access, true);
 }
 
 static weir_status not_mapped(void)
@@ -138,9 +194,13 @@ weir_status weir_view_refresh(weir_view *view)
     if (node == NULL)
         return not_mapped();
     weir_status status = weir_section_check(view->section);
-    if (status != WEIR_OK || !view->section->reserved)
-        return status;
-    return make_ready(view->section, node, 0, UINT64_MAX);
+    if (status == WEIR_OK && node->growing)
+        status = weir_section_refresh(view->section); /* it believes no size that the file does not have */
+    if (status == WEIR_OK && (view->section->reserved || node->growing))
+        status = make_ready(view->section, node, 0, UINT64_MAX);
+    if (status == WEIR_OK && node->growing)
+        view->size = node->reached;
+    return status;
 }
 
 weir_status weir_view_flush(const weir_view *view, uint64_t offset, uint64_t size_bytes)

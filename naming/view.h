@@ -32,12 +32,21 @@ typedef struct weir_view {
 WEIR_API weir_status weir_view_map(weir_view *out, weir_section *section, uint64_t offset, uint64_t size_bytes,
                                    weir_access access);
 
+/* weir_view_map_growing maps the whole content of a named section with room behind it, room_bytes in all, so that what
+ * weir_section_extend adds is reached at the same addresses: in each process when it calls weir_view_refresh.  out->size
+ * is what can be touched; a touch behind it is a fault and takes no memory.
+ *
+ * Returns:  as weir_view_map; WEIR_E_STATE (a section of reserved room, an unnamed one, a file's). */
+WEIR_API weir_status weir_view_map_growing(weir_view *out, weir_section *section, uint64_t room_bytes,
+                                           weir_access access);
+
 /* weir_view_unmap gives the addresses up.  In a forked child it does nothing to the address space.
  *
  * Returns:  WEIR_OK; WEIR_E_INVALID (view was not mapped). */
 WEIR_API weir_status weir_view_unmap(weir_view *view);
 
-/* weir_view_refresh makes what others have committed since the view was mapped reachable in it.
+/* weir_view_refresh makes what others have committed since the view was mapped reachable in it; or, of a growing view,
+ * what the section was extended by.
  *
  * Returns:  WEIR_OK; WEIR_E_INVALID (view was not mapped); WEIR_E_NO_MEMORY (the view is in too many pieces for the
  *           system, or a lock in memory was demanded; what was reachable stays so); WEIR_E_UNSUPPORTED (what was

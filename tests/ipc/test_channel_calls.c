@@ -244,7 +244,7 @@ Test(channel_calls, a_timeout_comes_when_the_given_time_has_passed_in_every_call
         CHECK(facts_of(pair.p).full >= 15);
         /* Nobody is left asleep in the section. */
         CHECK(weir_load32_rlx(&pair.third.layout->consumer.armed) == 0);
-        CHECK(weir_load32_rlx(&pair.third.layout->producer.armed) == 0);
+        CHECK(weir_load32_rlx(&pair.third.layout->member[0].sleeper.armed) == 0);
         pair_close(&pair);
     }
 }
@@ -462,7 +462,7 @@ Test(channel_calls, every_publication_wakes_a_sleeping_consumer_and_an_unpublish
 Test(channel_calls, a_release_wakes_a_producer_when_it_has_what_it_waits_for)
 {
     struct pair pair = pair_open(4096, WEIR_WAIT_SPIN);
-    weir_sleeper *sleeper = &pair.third.layout->producer;
+    weir_sleeper *sleeper = &pair.third.layout->member[0].sleeper;
     uint64_t id, got;
     uint32_t len;
     const void *msg;
@@ -497,7 +497,7 @@ Test(channel_calls, a_waiting_producer_asks_for_a_place_that_the_consumer_reache
     static const uint64_t lens[] = { 8, 100, 500, 1000, 1500, 2032 };
     static unsigned char out[HELP_BUFFER];
     struct pair pair = pair_open(4096, WEIR_WAIT_SLEEP);
-    weir_sleeper *sleeper = &pair.third.layout->producer;
+    weir_sleeper *sleeper = &pair.third.layout->member[0].sleeper;
     for (size_t i = 0; i < 200; i++) {
         /* Fill the lane, wait for room for one more, and see what was asked for. */
         uint64_t fill = lens[i * 7 % 5], len = lens[i % 6], count = 0;

@@ -244,7 +244,7 @@ Test(channel_end, a_producer_waiting_for_room_hears_of_the_end_of_the_consumer)
             gate_open(ready);
             gate_wait(full);
             if (round % 3 != 1)
-                wait_for_word32(&third.layout->producer.armed, 1);
+                wait_for_word32(&third.layout->member[0].sleeper.armed, 1);
             if (killed)
                 (void)raise(SIGKILL);
             third_close(&third);

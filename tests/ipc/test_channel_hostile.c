@@ -37,7 +37,8 @@ Test(channel_hostile, an_impossible_channel_header_is_refused)
     (void)support_shm_dir();
     struct third third = abandoned();
     weir_channel_layout *layout = third.layout;
-    static const uint32_t versions[] = { 0, 2, UINT32_MAX }, kinds[] = { 0, 2, UINT32_MAX };
+    static const uint32_t versions[] = { 0, 1, UINT32_MAX }, kinds[] = { 0, 2, UINT32_MAX };
+    static const uint32_t counts[] = { 0, 2, UINT32_MAX };
     static const uint32_t fences[] = { 2, UINT32_MAX };
     uint32_t version = layout->version, kind = layout->kind, fence = layout->full_fence;
     for (size_t i = 0; i < 3; i++) {
@@ -47,6 +48,12 @@ Test(channel_hostile, an_impossible_channel_header_is_refused)
         layout->kind = kinds[i];
         openers_get(WEIR_E_MISMATCH, "kind", kinds[i]);
         layout->kind = kind;
+        layout->producers = counts[i];
+        openers_get(WEIR_E_CORRUPT, "producers", counts[i]);
+        layout->producers = 1;
+        layout->consumers = counts[i];
+        openers_get(WEIR_E_CORRUPT, "consumers", counts[i]);
+        layout->consumers = 1;
     }
     for (size_t i = 0; i < 2; i++) {
         layout->full_fence = fences[i];
@@ -56,10 +63,10 @@ Test(channel_hostile, an_impossible_channel_header_is_refused)
     static const uint64_t lanes[] = { 1, 64, 2048, 4095, 4097, 8192, 12288, UINT64_C(1) << 46, UINT64_C(1) << 47,
                                       UINT64_C(1) << 63, UINT64_MAX, UINT64_MAX - 4095 };
     for (size_t i = 0; i < sizeof lanes / sizeof lanes[0]; i++) {
-        weir_store_rlx(&layout->lane_bytes, lanes[i]);
-        openers_get(WEIR_E_CORRUPT, "lane_bytes", lanes[i]);
+        weir_store_rlx(&layout->capacity, lanes[i]);
+        openers_get(WEIR_E_CORRUPT, "capacity", lanes[i]);
     }
-    weir_store_rlx(&layout->lane_bytes, 4096);
+    weir_store_rlx(&layout->capacity, 4096);
     static const uint64_t types[] = { 64, 4096, UINT64_C(1) << 32, UINT64_MAX };
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
         weir_store_rlx(&layout->type_len, types[i]);
@@ -130,6 +137,7 @@ Test(channel_hostile, a_section_too_short_or_without_slots_is_refused)
             weir_channel_layout *layout = view.base;
             layout->version = WEIR_CHANNEL_VERSION;
             layout->kind = WEIR_SPSC;
+            layout->producers = layout->consumers = 1;
             CHECK_OK(weir_view_unmap(&view));
         }
         for (int role = WEIR_PRODUCER; role <= WEIR_CONSUMER; role++) {
@@ -267,7 +275,7 @@ Test(channel_hostile, a_lane_that_comes_to_a_waiting_consumer_and_is_none_is_COR
         if (lie != 0) /* 0: a lane is stated and none is there */
             CHECK_OK(weir_spsc_init(lane, WEIR_SPSC_CONTROL + 8192, 4096, 0)); /* 1: a smaller one than is stated */
         /* 2: no capacity a lane can have; 3: longer than the section */
-        weir_store_rel(&third.layout->lane_bytes, lie == 2 ? 5000 : lie == 3 ? 1 << 20 : 8192);
+        weir_store_rel(&third.layout->capacity, lie == 2 ? 5000 : lie == 3 ? 1 << 20 : 8192);
         CHECK_STATUS(receive_nothing(c, WEIR_NOWAIT), WEIR_E_CORRUPT);
         CHECK_STATUS(receive_nothing(c, WEIR_NOWAIT), WEIR_E_CORRUPT);
         CHECK_STATUS(receive_nothing(c, WEIR_FOREVER), WEIR_E_CORRUPT);

@@ -57,8 +57,14 @@ Test(channel_open, arguments_out_of_range_are_refused_and_make_nothing)
         { "x", 0, { 0 }, WEIR_E_INVALID },
         { "x", 3, { 0 }, WEIR_E_INVALID },
         { "x", -1, { 0 }, WEIR_E_INVALID },
-        { "x", WEIR_PRODUCER, { .kind = (weir_kind)2 }, WEIR_E_UNSUPPORTED },
+        { "x", WEIR_PRODUCER, { .kind = (weir_kind)8 }, WEIR_E_UNSUPPORTED },
         { "x", WEIR_PRODUCER, { .kind = (weir_kind)-1 }, WEIR_E_UNSUPPORTED },
+        { "x", WEIR_PRODUCER, { .producers = 2 }, WEIR_E_INVALID },
+        { "x", WEIR_PRODUCER, { .kind = WEIR_MPSC, .producers = 128 }, WEIR_E_INVALID },
+        { "x", WEIR_PRODUCER, { .kind = WEIR_MPSC, .consumers = 2 }, WEIR_E_INVALID },
+        { "x", WEIR_CONSUMER, { .kind = WEIR_BROADCAST, .producers = 2 }, WEIR_E_INVALID },
+        { "x", WEIR_CONSUMER, { .kind = WEIR_BROADCAST, .consumers = 128 }, WEIR_E_INVALID },
+        { "x", WEIR_PRODUCER, { .kind = WEIR_LATEST, .record_bytes = UINT32_MAX }, WEIR_E_INVALID },
         { "x", WEIR_PRODUCER, { .wait = (weir_wait)3 }, WEIR_E_INVALID },
         { "x", WEIR_CONSUMER, { .wait = (weir_wait)-1 }, WEIR_E_INVALID },
         { "x", WEIR_CONSUMER, { .capacity = WEIR_CAPACITY_MAX + 1 }, WEIR_E_INVALID },
@@ -421,13 +427,13 @@ Test(channel_open, an_opener_that_is_stopped_while_it_agrees_makes_others_BUSY_a
     weir_participant before;
     weir_channel *p = open_as("agree", WEIR_PRODUCER, 4096), *c = NULL;
     third_open(&third, "agree");
-    CHECK_OK(weir_participant_claim(third.section, WEIR_CHANNEL_SLOT_TERMS, 1, &before));
+    CHECK_OK(weir_participant_claim(third.section, weir_channel_slot_terms(1, 1), 1, &before));
     int64_t begin = help_now_ns();
     CHECK_STATUS(weir_channel_open(&c, "agree", WEIR_CONSUMER, NULL), WEIR_E_BUSY);
     CHECK(help_now_ns() - begin >= WEIR_MILLISECONDS(2000));
     CHECK(c == NULL && facts_of(p).consumer.presence == WEIR_ABSENT);
     CHECK_OK(send_id(p, 1, WEIR_NOWAIT)); /* whoever is there goes on */
-    CHECK_OK(weir_participant_leave(third.section, WEIR_CHANNEL_SLOT_TERMS));
+    CHECK_OK(weir_participant_leave(third.section, weir_channel_slot_terms(1, 1)));
     c = open_as("agree", WEIR_CONSUMER, 0);
     receive_id(c, 1);
     CHECK_OK(weir_channel_close(c));

@@ -5,7 +5,7 @@
  * compiled against the explorer.  What stands here instead is the system: futex, membarrier, the clock, the lock of a
  * participant's slot.  Nobody spins (WEIR_WAIT_SLEEP), and a sleep has no bound as long as nobody is killed, so a
  * wake-up that is lost is a failure, where in truth it costs 45 ms. */
-#include <weir/ipc/channel_private.h>
+#include <weir/ipc/kind.h>
 #include <weir/naming/section_private.h>
 
 #include "explorer.h"
@@ -63,7 +63,7 @@ weir_status weir_section_check(const weir_section *section) { return (void)secti
 weir_status weir_section_check_writer(const weir_section *section) { return (void)section, WEIR_OK; }
 const char *weir_section_name(const weir_section *section) { return (void)section, "Local/model"; }
 
-weir_status weir_channel_attach_lane(weir_channel *channel)
+weir_status weir_channel_attach_ring(weir_channel *channel)
 {
     (void)channel;
     MODEL_ASSERT(!"the lane is there from the start");
@@ -79,15 +79,18 @@ static void open_end(struct end *end, weir_role role, bool full_fence)
     weir_channel_layout *layout = (void *)rig.content;
     weir_participant before;
     end->section.header = (void *)rig.header;
-    end->section.slots = WEIR_CHANNEL_SLOTS;
+    end->section.slots = weir_channel_slots(1, 1);
     cold->section = &end->section;
     cold->view.base = rig.content;
     cold->role = role;
     cold->wait = WEIR_WAIT_SLEEP;
     cold->full_fence = full_fence;
+    cold->kind = &weir_channel_spsc;
+    cold->attached = true;
     cold->slot = role == WEIR_PRODUCER ? WEIR_CHANNEL_SLOT_PRODUCER : WEIR_CHANNEL_SLOT_CONSUMER;
-    cold->peer_slot = role == WEIR_PRODUCER ? WEIR_CHANNEL_SLOT_CONSUMER : WEIR_CHANNEL_SLOT_PRODUCER;
-    channel->peer = role == WEIR_PRODUCER ? &layout->consumer : &layout->producer;
+    cold->own = (struct channel_side){ cold->slot, 1 };
+    cold->peers = (struct channel_side){ 1 - cold->slot, 1 };
+    channel->peer = role == WEIR_PRODUCER ? &layout->consumer : &layout->member[0].sleeper;
     channel->full_fence = full_fence;
     channel->alive = CHANNEL_ALIVE;
     void *lane = rig.content + WEIR_CHANNEL_LANE;
@@ -102,7 +105,7 @@ static void leave(struct end *end)
 {
     weir_channel *channel = (weir_channel *)(void *)end->handle;
     MODEL_ASSERT(weir_participant_leave(&end->section, channel_cold(channel)->slot) == WEIR_OK);
-    weir_channel_wake(channel);
+    weir_channel_wake_peers(channel);
 }
 
 static void setup(bool full_fence)

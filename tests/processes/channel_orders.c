@@ -136,7 +136,7 @@ static void sleeper_main(enum news news, weir_wait wait, weir_atomic_u64 *back_n
 /* Gives the news to a sleeper; *told_ns is when. */
 static void give_news(enum news news, pid_t sleeper, struct third *third, weir_channel *waker, int64_t *told_ns)
 {
-    weir_atomic_u32 *armed = the_sleeper_sends(news) ? &third->layout->producer.armed : &third->layout->consumer.armed;
+    weir_atomic_u32 *armed = the_sleeper_sends(news) ? &third->layout->member[0].sleeper.armed : &third->layout->consumer.armed;
     uint64_t id = 1, got;
     uint32_t len;
     int state;

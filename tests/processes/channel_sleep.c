@@ -184,8 +184,8 @@ static void dies_before_it_wakes(uint64_t rounds)
             struct third third;
             c = open_sleeper("dies", WEIR_CONSUMER);
             third_open(&third, "dies");
-            wait_for_word32(&third.layout->producer.armed, 1);
-            weir_store32_rlx(&third.layout->producer.armed, 0);
+            wait_for_word32(&third.layout->member[0].sleeper.armed, 1);
+            weir_store32_rlx(&third.layout->member[0].sleeper.armed, 0);
             for (uint64_t id = 0; id < 3; id++)
                 receive_id(c, id);
             (void)raise(SIGKILL);

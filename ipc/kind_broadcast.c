@@ -1,0 +1,154 @@
+/* ipc/kind_broadcast.c - one producer who never waits; each consumer gets all, or hears how many it lost. */
+#include <weir/base/fail.h>
+#include <weir/ipc/kind.h>
+
+#include <stdlib.h>
+
+static uint64_t footprint(const struct channel_shape *shape, uint32_t lanes)
+{
+    (void)lanes;
+    return weir_broadcast_footprint(shape->capacity);
+}
+
+static uint64_t capacity(const struct channel_shape *shape)
+{
+    return shape->capacity;
+}
+
+static uint32_t record_max(const struct channel_shape *shape)
+{
+    return weir_broadcast_record_max(shape->capacity);
+}
+
+static weir_status init(void *ring, uint64_t bytes, const struct channel_shape *shape, uint32_t lanes)
+{
+    (void)lanes;
+    return weir_broadcast_init(ring, bytes, shape->capacity, 0, 0);
+}
+
+static weir_status attach(weir_channel *channel, void *ring, uint64_t bytes, const struct channel_shape *shape)
+{
+    struct channel_cold *cold = channel_cold(channel);
+    weir_status status;
+    if (cold->role == WEIR_PRODUCER) {
+        status = weir_broadcast_writer_attach(&cold->end.broadcast_tx, ring, bytes);
+        return status == WEIR_OK && cold->end.broadcast_tx.capacity != shape->capacity ? WEIR_E_MISMATCH : status;
+    }
+    weir_broadcast_reader *r = &cold->end.broadcast;
+    do {
+        status = weir_broadcast_reader_attach(r, ring, bytes);
+    } while (status == WEIR_AGAIN); /* overtaken by a writer who is at work: it is a lap ahead each time */
+    if (status != WEIR_OK)
+        return status;
+    weir_channel_progress(channel, r->number);
+    return r->capacity != shape->capacity ? WEIR_E_MISMATCH : WEIR_OK;
+}
+
+/* ---- producer ---- */
+
+static weir_broadcast_writer *tx(weir_channel *channel)
+{
+    return &channel_cold(channel)->end.broadcast_tx;
+}
+
+static weir_status put(weir_channel *channel, const void *msg, uint64_t len, bool more)
+{
+    return weir_broadcast_put(tx(channel), msg, len, more);
+}
+
+static weir_status reserve(weir_channel *channel, uint64_t len, void **slot)
+{
+    return weir_broadcast_reserve(tx(channel), len, slot);
+}
+
+static weir_status commit(weir_channel *channel, uint64_t len, bool more)
+{
+    return weir_broadcast_commit_as(tx(channel), len, more);
+}
+
+static void flush(weir_channel *channel)
+{
+    weir_broadcast_flush(tx(channel));
+}
+
+static weir_status place(weir_channel *channel, uint64_t len)
+{
+    uint64_t start_pos;
+    return weir_broadcast_place(tx(channel), len, &start_pos);
+}
+
+static weir_status drained(weir_channel *channel)
+{
+    return weir_channel_all_at(channel, tx(channel)->number);
+}
+
+static uint64_t want(weir_channel *channel, uint64_t len)
+{
+    (void)len; /* it waits for nothing else */
+    return tx(channel)->number;
+}
+
+/* ---- consumer ---- */
+
+static weir_status pop(weir_channel *channel, void *buffer, uint64_t size_bytes, uint32_t *len)
+{
+    struct channel_cold *cold = channel_cold(channel);
+    weir_broadcast_reader *r = &cold->end.broadcast;
+    uint64_t lost;
+    weir_status status = weir_broadcast_read(r, buffer, size_bytes, len, &lost);
+    if (status == WEIR_OK) {
+        cold->message.lost = lost;
+        cold->lost += lost;
+    } else if (status == WEIR_EMPTY) {
+        weir_channel_progress(channel, r->number);
+    }
+    return status;
+}
+
+/* Nothing can be read in place that may be overwritten: a copy of the handle's own is. */
+static weir_status peek(weir_channel *channel, const void **msg, uint32_t *len)
+{
+    struct channel_cold *cold = channel_cold(channel);
+    if (cold->handles == NULL)
+        cold->handles = malloc(cold->end.broadcast.record_max + 1u);
+    if (cold->handles == NULL)
+        return weir_fail(WEIR_E_NO_MEMORY, "no memory for a copy of a message");
+    weir_status status = pop(channel, cold->handles, cold->end.broadcast.record_max, len);
+    if (status == WEIR_OK)
+        *msg = cold->handles;
+    return status;
+}
+
+static void release(weir_channel *channel)
+{
+    struct channel_cold *cold = channel_cold(channel);
+    if (cold->end.broadcast.capacity != 0)
+        weir_channel_progress(channel, cold->end.broadcast.number);
+}
+
+static weir_status ready(weir_channel *channel)
+{
+    return weir_broadcast_ready(&channel_cold(channel)->end.broadcast);
+}
+
+const struct channel_kind weir_channel_broadcast = {
+    .name = "broadcast",
+    .many_consumers = true,
+    .skips = true,
+    .footprint = footprint,
+    .capacity = capacity,
+    .record_max = record_max,
+    .init = init,
+    .attach = attach,
+    .put = put,
+    .reserve = reserve,
+    .commit = commit,
+    .flush = flush,
+    .place = place,
+    .drained = drained,
+    .want = want,
+    .peek = peek,
+    .pop = pop,
+    .release = release,
+    .ready = ready,
+};

@@ -1,0 +1,228 @@
+/* ipc/kind_mpsc.c - many producers, a lane for each, made when it joins; one consumer. */
+#include <weir/base/fail.h>
+#include <weir/ipc/kind.h>
+
+#include <stdlib.h>
+
+static uint64_t footprint(const struct channel_shape *shape, uint32_t lanes)
+{
+    return weir_mpsc_footprint(lanes, shape->capacity);
+}
+
+static uint64_t capacity(const struct channel_shape *shape)
+{
+    return shape->capacity;
+}
+
+/* The end's handles, one for each lane there may be. */
+static weir_status make_handles(struct channel_cold *cold, uint64_t bytes)
+{
+    if (cold->handles == NULL)
+        cold->handles = malloc(bytes);
+    return cold->handles != NULL ? WEIR_OK : weir_fail(WEIR_E_NO_MEMORY, "no memory for the handles of the lanes");
+}
+
+/* ---- mpsc ---- */
+
+static uint32_t record_max(const struct channel_shape *shape)
+{
+    return weir_spsc_record_max(shape->capacity);
+}
+
+static weir_status init(void *ring, uint64_t bytes, const struct channel_shape *shape, uint32_t lanes)
+{
+    return weir_mpsc_init_some(ring, bytes, shape->producers, lanes, shape->capacity, 0);
+}
+
+static weir_status attach(weir_channel *channel, void *ring, uint64_t bytes, const struct channel_shape *shape)
+{
+    struct channel_cold *cold = channel_cold(channel);
+    weir_status status;
+    if (cold->role == WEIR_PRODUCER) {
+        status = weir_mpsc_producer_attach(&channel->tx, ring, bytes, cold->slot - cold->own.first);
+        return status == WEIR_OK && channel->tx.capacity != shape->capacity ? WEIR_E_MISMATCH : status;
+    }
+    weir_mpsc_consumer *c = &cold->end.mpsc;
+    status = make_handles(cold, shape->producers * sizeof(weir_spsc_consumer));
+    if (status == WEIR_OK)
+        status = weir_mpsc_consumer_attach(c, ring, bytes, cold->handles, shape->producers);
+    if (status != WEIR_OK)
+        return status;
+    c->room.reach = weir_channel_reach;
+    c->room.reach_arg = channel;
+    return c->room.capacity != shape->capacity ? WEIR_E_MISMATCH : WEIR_OK;
+}
+
+static weir_status peek(weir_channel *channel, const void **msg, uint32_t *len)
+{
+    struct channel_cold *cold = channel_cold(channel);
+    return weir_mpsc_peek(&cold->end.mpsc, msg, len, &cold->message.producer);
+}
+
+static weir_status pop(weir_channel *channel, void *buffer, uint64_t size_bytes, uint32_t *len)
+{
+    struct channel_cold *cold = channel_cold(channel);
+    return weir_mpsc_pop_more(&cold->end.mpsc, buffer, size_bytes, len, &cold->message.producer);
+}
+
+static void release(weir_channel *channel)
+{
+    weir_mpsc_consumer *c = &channel_cold(channel)->end.mpsc;
+    if (c->count == 0)
+        return;
+    uint32_t first = c->held != 0 ? 0 : c->at, end = c->held != 0 ? c->count : c->at + 1;
+    weir_mpsc_release(c);
+    for (uint32_t lane = first; lane < end; lane++)
+        weir_channel_woken(channel, lane, c->lanes[lane].head_pos);
+}
+
+static weir_status ready(weir_channel *channel)
+{
+    return weir_mpsc_ready(&channel_cold(channel)->end.mpsc);
+}
+
+const struct channel_kind weir_channel_mpsc = {
+    .name = "mpsc",
+    .many_producers = true,
+    .footprint = footprint,
+    .capacity = capacity,
+    .record_max = record_max,
+    .init = init,
+    .grow = weir_mpsc_grow,
+    .attach = attach,
+    .put = weir_channel_lane_put,
+    .reserve = weir_channel_lane_reserve,
+    .commit = weir_channel_lane_commit,
+    .flush = weir_channel_lane_flush,
+    .place = weir_channel_lane_place,
+    .drained = weir_channel_lane_drained,
+    .want = weir_channel_lane_want,
+    .peek = peek,
+    .pop = pop,
+    .release = release,
+    .ready = ready,
+};
+
+/* ---- mpsc, ordered ---- */
+
+static uint32_t ordered_record_max(const struct channel_shape *shape)
+{
+    return weir_mpsc_ordered_record_max(shape->capacity);
+}
+
+static weir_status ordered_init(void *ring, uint64_t bytes, const struct channel_shape *shape, uint32_t lanes)
+{
+    return weir_mpsc_ordered_init_some(ring, bytes, shape->producers, lanes, shape->capacity, 0, 0);
+}
+
+static weir_status ordered_attach(weir_channel *channel, void *ring, uint64_t bytes, const struct channel_shape *shape)
+{
+    struct channel_cold *cold = channel_cold(channel);
+    weir_status status;
+    if (cold->role == WEIR_PRODUCER) {
+        weir_mpsc_ordered_producer *p = &cold->end.ordered_tx;
+        status = weir_mpsc_ordered_producer_attach(p, ring, bytes, cold->slot - cold->own.first);
+        return status == WEIR_OK && p->lane.capacity != shape->capacity ? WEIR_E_MISMATCH : status;
+    }
+    weir_mpsc_ordered_consumer *c = &cold->end.ordered;
+    status = make_handles(cold, shape->producers * sizeof(weir_mpsc_ordered_lane));
+    if (status == WEIR_OK)
+        status = weir_mpsc_ordered_consumer_attach(c, ring, bytes, cold->handles, shape->producers);
+    if (status != WEIR_OK)
+        return status;
+    c->room.reach = weir_channel_reach;
+    c->room.reach_arg = channel;
+    return c->room.capacity != shape->capacity ? WEIR_E_MISMATCH : WEIR_OK;
+}
+
+static weir_mpsc_ordered_producer *ordered_tx(weir_channel *channel)
+{
+    return &channel_cold(channel)->end.ordered_tx;
+}
+
+static weir_status ordered_put(weir_channel *channel, const void *msg, uint64_t len, bool more)
+{
+    return weir_mpsc_ordered_put(ordered_tx(channel), msg, len, more);
+}
+
+static weir_status ordered_reserve(weir_channel *channel, uint64_t len, void **slot)
+{
+    return weir_mpsc_ordered_reserve(ordered_tx(channel), len, slot);
+}
+
+static weir_status ordered_commit(weir_channel *channel, uint64_t len, bool more)
+{
+    return weir_mpsc_ordered_commit_as(ordered_tx(channel), len, more);
+}
+
+static void ordered_flush(weir_channel *channel)
+{
+    weir_mpsc_ordered_flush(ordered_tx(channel));
+}
+
+static weir_status ordered_place(weir_channel *channel, uint64_t len)
+{
+    uint64_t start_pos;
+    return weir_spsc_place(&ordered_tx(channel)->lane, len + WEIR_MPSC_STAMP, &start_pos);
+}
+
+static weir_status ordered_drained(weir_channel *channel)
+{
+    return weir_spsc_drained(&ordered_tx(channel)->lane);
+}
+
+static uint64_t ordered_want(weir_channel *channel, uint64_t len)
+{
+    return weir_channel_lane_want_of(&ordered_tx(channel)->lane, len == UINT64_MAX ? len : len + WEIR_MPSC_STAMP);
+}
+
+static weir_status ordered_peek(weir_channel *channel, const void **msg, uint32_t *len)
+{
+    struct channel_cold *cold = channel_cold(channel);
+    return weir_mpsc_ordered_peek(&cold->end.ordered, msg, len, &cold->message.producer);
+}
+
+static weir_status ordered_pop(weir_channel *channel, void *buffer, uint64_t size_bytes, uint32_t *len)
+{
+    struct channel_cold *cold = channel_cold(channel);
+    return weir_mpsc_ordered_pop_more(&cold->end.ordered, buffer, size_bytes, len, &cold->message.producer);
+}
+
+static void ordered_release(weir_channel *channel)
+{
+    weir_mpsc_ordered_consumer *c = &channel_cold(channel)->end.ordered;
+    for (uint32_t lane = 0; lane < c->count; lane++) {
+        weir_spsc_consumer *own = &c->lanes[lane].lane;
+        if (own->head_pos == own->pos)
+            continue;
+        weir_spsc_release(own);
+        weir_channel_woken(channel, lane, own->head_pos);
+    }
+}
+
+static weir_status ordered_ready(weir_channel *channel)
+{
+    return weir_mpsc_ordered_ready(&channel_cold(channel)->end.ordered);
+}
+
+const struct channel_kind weir_channel_mpsc_ordered = {
+    .name = "mpsc-ordered",
+    .many_producers = true,
+    .footprint = footprint,
+    .capacity = capacity,
+    .record_max = ordered_record_max,
+    .init = ordered_init,
+    .grow = weir_mpsc_ordered_grow,
+    .attach = ordered_attach,
+    .put = ordered_put,
+    .reserve = ordered_reserve,
+    .commit = ordered_commit,
+    .flush = ordered_flush,
+    .place = ordered_place,
+    .drained = ordered_drained,
+    .want = ordered_want,
+    .peek = ordered_peek,
+    .pop = ordered_pop,
+    .release = ordered_release,
+    .ready = ordered_ready,
+};
