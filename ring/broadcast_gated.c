@@ -161,7 +161,7 @@ static weir_status read_lag(weir_broadcast_gated_writer *w, uint64_t *lag)
 {
     *lag = 0;
     for (uint32_t reader = 0; reader < w->readers; reader++) {
-        weir_broadcast_gated_gate gate;
+        weir_broadcast_gated_gate gate = { .lag_bytes = 0 };
         weir_status status = read_gate(w, reader, &gate);
         if (status < 0)
             return status;
@@ -272,7 +272,7 @@ weir_status weir_broadcast_gated_recover(weir_broadcast_gated_writer *w, uint32_
 static weir_status join(weir_broadcast_gated_layout *ring, weir_broadcast_gated_entry *entry, uint64_t capacity,
                         uint32_t generation, weir_broadcast_gated_start start, uint64_t *begin_pos)
 {
-    /* relaxed, and so are the stores: only the slot's holders write it, and the former one is gone. */
+    /* relaxed: only the slot's holders write the entry, and the former one is gone. */
     uint64_t former_pos = weir_load_rlx(&entry->cursor);
     for (int tries = 0; tries < WEIR_BROADCAST_GATED_TRIES; tries++) {
         /* order GATE-JOIN acq: what is announced before the records from there on. */
@@ -285,7 +285,10 @@ static weir_status join(weir_broadcast_gated_layout *ring, weir_broadcast_gated_
             return weir_fail(WEIR_E_STATE, "what came behind position %llu is given up, up to %llu",
                              (unsigned long long)former_pos, (unsigned long long)pos);
         *begin_pos = start == WEIR_BROADCAST_GATED_RESUME ? former_pos : pos;
-        weir_store_rlx(&entry->cursor, *begin_pos);
+        /* order SPSC-FREE rel: the former holder's reads before a position that may be the one it gave back.  Without
+         * it a writer that sees this store, and not the former's, can overwrite what that one still read. */
+        weir_store_rel(&entry->cursor, *begin_pos);
+        /* relaxed: the fence orders it before our reads, and the writer believes what it sees of it either way. */
         weir_store_rlx(&entry->word, (uint64_t)generation << 32 | WEIR_BROADCAST_GATED_PRESENT);
         /* order GATE-JOIN sc: the entry before the second look at what is announced.  Without it the writer can miss
          * the entry while we miss its announcement, and what we read is overwritten. */
