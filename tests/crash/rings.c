@@ -5,6 +5,7 @@ extern const crash_ring crash_ring_spsc, crash_ring_spsc_init;
 extern const crash_ring crash_ring_mpsc, crash_ring_mpsc_init;
 extern const crash_ring crash_ring_mpsc_ordered, crash_ring_mpsc_ordered_init;
 extern const crash_ring crash_ring_broadcast, crash_ring_broadcast_init;
+extern const crash_ring crash_ring_broadcast_gated, crash_ring_broadcast_gated_init;
 extern const crash_ring crash_ring_latest, crash_ring_latest_init;
 
 const crash_ring *const crash_rings[] = {
@@ -12,6 +13,7 @@ const crash_ring *const crash_rings[] = {
     &crash_ring_mpsc_init,         &crash_ring_mpsc,
     &crash_ring_mpsc_ordered_init, &crash_ring_mpsc_ordered,
     &crash_ring_broadcast_init,    &crash_ring_broadcast,
+    &crash_ring_broadcast_gated_init, &crash_ring_broadcast_gated,
     &crash_ring_latest_init,       &crash_ring_latest,
 };
 
