@@ -1,4 +1,5 @@
-/* Gated broadcast's operations for the crash harness: their start states, and what must hold wherever one of them ends. */
+/* Gated broadcast's operations for the crash harness: their start states, and what must hold wherever one of them
+ * ends. */
 #include "crash.h"
 #include "storm.h"
 
@@ -53,7 +54,11 @@ static scene *scene_of(crash_world *w)
     return s;
 }
 
-static weir_broadcast_gated_layout *layout_of(crash_world *w) { return (weir_broadcast_gated_layout *)(void *)w->memory; }
+static weir_broadcast_gated_layout *layout_of(crash_world *w)
+{
+    return (weir_broadcast_gated_layout *)(void *)w->memory;
+}
+
 static uint64_t read_word(const weir_atomic_u64 *word) { return WEIR_ATOMIC_LOAD(word, RELAXED); }
 
 static bool by_writer(const scene *s) { return s->what <= GATE_FROM; }

@@ -1,5 +1,5 @@
-/* A writer and three readers of a gated broadcast ring for the storm.  A record says which one of all it is, so a reader
- * knows that it misses none; a reader that takes over after a kill goes on where the killed one was, unless the writer
+/* A writer and three readers of a gated broadcast ring for the storm.  A record says which one of all it is, so a
+ * reader knows that it misses none; a reader that takes over after a kill goes on where the killed one was, unless the writer
  * was told of that death first. */
 #include "storm.h"
 
