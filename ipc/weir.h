@@ -13,6 +13,7 @@
 #include <weir/naming/unnamed.h>
 #include <weir/naming/view.h>
 #include <weir/ring/broadcast.h>
+#include <weir/ring/broadcast_gated.h>
 #include <weir/ring/latest.h>
 #include <weir/ring/mpsc.h>
 #include <weir/ring/mpsc_ordered.h>

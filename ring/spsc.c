@@ -110,6 +110,26 @@ static uint64_t decode(uint64_t header, uint64_t idx, uint64_t capacity, uint32_
     }
 }
 
+weir_status weir_spsc_walk(unsigned char *data, uint64_t capacity, uint64_t *pos)
+{
+    uint32_t record_max = weir_spsc_record_max(capacity);
+    uint64_t head_pos = *pos;
+    bool padded = false;
+    for (;;) {
+        uint64_t idx = *pos & (capacity - 1);
+        /* order SPSC-DATA acq: a former producer's header before the header behind it. */
+        uint64_t header = weir_load_acq(weir_word_at(data, idx));
+        if (header == 0 && !padded)
+            return WEIR_OK;
+        uint64_t size = decode(header, idx, capacity, record_max);
+        if (size == 0 || *pos - head_pos + size >= capacity)
+            return weir_fail(WEIR_E_CORRUPT, "impossible header %#llx at position %llu", (unsigned long long)header,
+                             (unsigned long long)*pos);
+        padded = (header & WEIR_SPSC_TAG) == WEIR_SPSC_PAD; /* its record was published with it */
+        *pos += size;
+    }
+}
+
 weir_status weir_spsc_producer_attach(weir_spsc_producer *p, void *mem, uint64_t size_bytes)
 {
     uint64_t capacity = 0, head_pos = 0;
@@ -117,28 +137,15 @@ weir_status weir_spsc_producer_attach(weir_spsc_producer *p, void *mem, uint64_t
     weir_status status = validate(mem, size_bytes, &capacity, &head_pos);
     if (status != WEIR_OK)
         return status;
-
     unsigned char *data = (unsigned char *)mem + WEIR_SPSC_CONTROL;
-    uint32_t record_max = weir_spsc_record_max(capacity);
     uint64_t pos = head_pos;
-    bool padded = false;
-    for (;;) {
-        uint64_t idx = pos & (capacity - 1);
-        /* order SPSC-DATA acq: a former producer's header before the header behind it. */
-        uint64_t header = weir_load_acq(weir_word_at(data, idx));
-        if (header == 0 && !padded)
-            break;
-        uint64_t size = decode(header, idx, capacity, record_max);
-        if (size == 0 || pos - head_pos + size >= capacity)
-            return weir_fail(WEIR_E_CORRUPT, "impossible header %#llx at position %llu", (unsigned long long)header,
-                             (unsigned long long)pos);
-        padded = (header & WEIR_SPSC_TAG) == WEIR_SPSC_PAD; /* its record was published with it */
-        pos += size;
-    }
+    status = weir_spsc_walk(data, capacity, &pos);
+    if (status != WEIR_OK)
+        return status;
     p->data = data;
     p->head = &((weir_spsc_layout *)mem)->head;
     p->capacity = capacity;
-    p->record_max = record_max;
+    p->record_max = weir_spsc_record_max(capacity);
     p->pos = pos;
     p->head_pos = head_pos;
     p->limit_pos = head_pos + capacity;
@@ -175,6 +182,8 @@ static weir_status read_head(weir_spsc_producer *p)
 {
     if (p->capacity == 0)
         return p->fault != WEIR_OK ? p->fault : WEIR_E_STATE;
+    if (p->head == NULL) /* its limit is moved by whoever it belongs to */
+        return WEIR_OK;
     /* order SPSC-FREE acq: the consumer's reads of what it gave back before our writes over it. */
     uint64_t head_pos = weir_load_acq(p->head);
     uint64_t published_pos = p->batch_header != 0 ? p->batch_pos : p->pos;

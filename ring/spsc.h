@@ -60,7 +60,7 @@ typedef struct weir_spsc_producer {
     uint64_t batch_pos;    /* where the open batch's first header goes */
     uint64_t reserved_pos; /* where the reserved record's header goes */
     uint64_t head_pos;     /* the consumer's position as last believed */
-    weir_atomic_u64 *head; /* the consumer's position, in the ring */
+    weir_atomic_u64 *head; /* the consumer's position, in the ring; null: others move the limit (broadcast_gated.h) */
     weir_status fault;     /* WEIR_E_CORRUPT once seen */
 } weir_spsc_producer;
 

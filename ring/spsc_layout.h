@@ -25,4 +25,9 @@ typedef struct weir_spsc_layout {
 _Static_assert(offsetof(weir_spsc_layout, head) == WEIR_LINE_PAIR, "the consumer's line pair is its own");
 _Static_assert(sizeof(weir_spsc_layout) == WEIR_SPSC_CONTROL, "the data begin behind the control block");
 
+/* weir_spsc_walk moves *pos, a record's beginning, over the headers there, each checked, to the first 0.
+ *
+ * Returns:  WEIR_OK; WEIR_E_CORRUPT (an impossible header; *pos is where it stands). */
+weir_status weir_spsc_walk(unsigned char *data, uint64_t capacity, uint64_t *pos);
+
 #endif

@@ -6,6 +6,7 @@ extern const crash_ring crash_ring_mpsc, crash_ring_mpsc_init;
 extern const crash_ring crash_ring_mpsc_ordered, crash_ring_mpsc_ordered_init;
 extern const crash_ring crash_ring_mpsc_grow, crash_ring_mpsc_ordered_grow;
 extern const crash_ring crash_ring_broadcast, crash_ring_broadcast_init;
+extern const crash_ring crash_ring_broadcast_gated, crash_ring_broadcast_gated_init;
 extern const crash_ring crash_ring_latest, crash_ring_latest_init;
 
 const crash_ring *const crash_rings[] = {
@@ -14,6 +15,7 @@ const crash_ring *const crash_rings[] = {
     &crash_ring_mpsc_ordered_init, &crash_ring_mpsc_ordered,
     &crash_ring_mpsc_grow,         &crash_ring_mpsc_ordered_grow,
     &crash_ring_broadcast_init,    &crash_ring_broadcast,
+    &crash_ring_broadcast_gated_init, &crash_ring_broadcast_gated,
     &crash_ring_latest_init,       &crash_ring_latest,
 };
 

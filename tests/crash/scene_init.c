@@ -1,6 +1,7 @@
 /* Making each ring that is not a lane: from memory that holds anything, an older ring too, to the new one. */
 #include "crash.h"
 
+#include <weir/ring/broadcast_gated_layout.h>
 #include <weir/ring/broadcast_layout.h>
 #include <weir/ring/latest_layout.h>
 #include <weir/ring/mpsc_layout.h>
@@ -10,7 +11,7 @@
 #define OLD_RECORDS 2u
 #define BUFFER 64u
 
-enum kind { MPSC, ORDERED, BROADCAST, LATEST };
+enum kind { MPSC, ORDERED, BROADCAST, LATEST, GATED };
 enum before { STALE, ZEROS, RANDOM, HALF_MADE, OLD_RING, OLD_RING_OF_OTHER_SIZE, BEFORES };
 enum found { FOUND_OLD, FOUND_NONE, FOUND_NEW };
 
@@ -31,6 +32,9 @@ typedef struct ends {
     weir_broadcast_reader reader;
     weir_latest_writer latest_writer;
     weir_latest_reader latest;
+    weir_broadcast_gated_writer gated_writer;
+    weir_broadcast_gated_reader gated;
+    uint64_t gated_dead[LANES];
 } ends;
 
 typedef struct scene {
@@ -56,6 +60,8 @@ static weir_status init(enum kind kind, void *mem, uint64_t bytes, const shape *
         return weir_mpsc_ordered_init(mem, bytes, as->lanes, as->size, as->start_pos, as->start_pos / 8);
     case BROADCAST:
         return weir_broadcast_init(mem, bytes, as->size, as->start_pos, as->start_pos / 8);
+    case GATED:
+        return weir_broadcast_gated_init(mem, bytes, as->lanes, as->size, as->start_pos);
     default:
         return weir_latest_init(mem, bytes, as->size, as->lanes * 4, 0);
     }
@@ -69,12 +75,14 @@ static uint64_t footprint(enum kind kind, const shape *as)
         return weir_mpsc_footprint(as->lanes, as->size);
     case BROADCAST:
         return weir_broadcast_footprint(as->size);
+    case GATED:
+        return weir_broadcast_gated_footprint(as->lanes, as->size);
     default:
         return weir_latest_footprint(as->size, as->lanes * 4);
     }
 }
 
-/* Both ends; which of the lanes the producer's is. */
+/* Both ends; which of the lanes the producer's is, or the reader's. */
 static weir_status attach(ends *e, enum kind kind, void *mem, uint64_t bytes, uint32_t lane)
 {
     weir_status status;
@@ -88,6 +96,11 @@ static weir_status attach(ends *e, enum kind kind, void *mem, uint64_t bytes, ui
     case BROADCAST:
         status = weir_broadcast_reader_attach(&e->reader, mem, bytes);
         return status != WEIR_OK ? status : weir_broadcast_writer_attach(&e->writer, mem, bytes);
+    case GATED: /* the reader last: all that is checked is checked before it writes */
+        status = weir_broadcast_gated_writer_attach(&e->gated_writer, mem, bytes, e->gated_dead, LANES);
+        return status != WEIR_OK ? status
+                                 : weir_broadcast_gated_reader_attach(&e->gated, mem, bytes, lane, 1,
+                                                                      WEIR_BROADCAST_GATED_RESUME);
     default:
         status = weir_latest_reader_attach(&e->latest, mem, bytes);
         return status != WEIR_OK ? status : weir_latest_writer_attach(&e->latest_writer, mem, bytes);
@@ -103,6 +116,8 @@ static weir_status put(ends *e, enum kind kind, const void *msg, uint32_t len)
         return weir_mpsc_ordered_push(&e->ordered_lane, msg, len);
     case BROADCAST:
         return weir_broadcast_push(&e->writer, msg, len);
+    case GATED:
+        return weir_broadcast_gated_push(&e->gated_writer, msg, len);
     default:
         return weir_latest_write(&e->latest_writer, msg, len);
     }
@@ -118,6 +133,8 @@ static weir_status get(ends *e, enum kind kind, void *buffer, uint32_t *len, uin
         return weir_mpsc_ordered_pop(&e->ordered, buffer, BUFFER, len, &lane);
     case BROADCAST:
         return weir_broadcast_read(&e->reader, buffer, BUFFER, len, number);
+    case GATED:
+        return weir_broadcast_gated_pop(&e->gated, buffer, BUFFER, len);
     default:
         return weir_latest_read(&e->latest, buffer, BUFFER, len, number);
     }
@@ -140,6 +157,9 @@ static bool is_made_as(const ends *e, enum kind kind, const shape *as)
     case BROADCAST:
         return e->reader.capacity == as->size && e->reader.pos == as->start_pos &&
                e->reader.number == as->start_pos / 8;
+    case GATED:
+        return e->gated.lane.capacity == as->size && e->gated.lane.pos == as->start_pos &&
+               e->gated_writer.readers == as->lanes;
     default:
         return e->latest.value_max == as->size && e->latest.mask + 1 == as->lanes * 4;
     }
@@ -252,9 +272,10 @@ static void recover(crash_world *w, crash_heirs heirs)
     (void)heirs;
     weir_status status = attach(&e, s->kind, w->memory, w->bytes, 0);
     s->found = FOUND_NONE;
-    if (status == WEIR_E_NOT_WEIR)
+    if (status == WEIR_E_NOT_WEIR) {
         CHECK_OK(init(s->kind, w->memory, w->bytes, &s->new));
-    else
+        CHECK_OK(attach(&e, s->kind, w->memory, w->bytes, 0));
+    } else
         s->found = is_new(s, &e) ? FOUND_NEW : FOUND_OLD;
     CHECK(status == WEIR_OK || status == WEIR_E_NOT_WEIR);
 }
@@ -315,3 +336,4 @@ INIT(mpsc, "mpsc", MPSC);
 INIT(mpsc_ordered, "mpsc-ordered", ORDERED);
 INIT(broadcast, "broadcast", BROADCAST);
 INIT(latest, "latest", LATEST);
+INIT(broadcast_gated, "broadcast-gated", GATED);

@@ -72,5 +72,7 @@ extern const storm_kind storm_spsc[STORM_SPSC_COUNT];
 extern const storm_kind storm_mpsc[STORM_LANES_COUNT], storm_mpsc_ordered[STORM_LANES_COUNT];
 #define STORM_BROADCAST_COUNT 1
 extern const storm_kind storm_broadcast[STORM_BROADCAST_COUNT];
+#define STORM_BROADCAST_GATED_COUNT 1
+extern const storm_kind storm_broadcast_gated[STORM_BROADCAST_GATED_COUNT];
 
 #endif

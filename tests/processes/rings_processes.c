@@ -1,6 +1,7 @@
 /* The rings between processes, more of them than processors: 16 producers and a consumer (mpsc, mpsc-ordered), a writer
- * and 4 readers (broadcast, latest).  Producers and writers are killed at random and replaced by heirs; what each had
- * committed is known exactly, because a batch or record that was under way is wholly there or not at all. */
+ * and 4 readers (broadcast, latest) or 3 (broadcast-gated).  Producers and writers are killed at random and replaced by
+ * heirs; what each had committed is known exactly, because a batch or record that was under way is wholly there or not
+ * at all. */
 #include "ring/kinds.h"
 
 #include <sched.h>
@@ -38,6 +39,7 @@ typedef struct stage {
     unsigned kind;
     board *b;
     uint64_t seed;
+    weir_broadcast_gated_reader gated[KIND_GATED_READERS];
 } stage;
 
 static uint64_t now_ms(void)
@@ -73,10 +75,17 @@ static uint32_t make(unsigned char *msg, const stage *s, unsigned id, uint64_t s
     return len;
 }
 
+static bool is_gated(const stage *s)
+{
+    return s->kind < RING_KINDS && s->r.kind == ring_kind_named("broadcast-gated");
+}
+
 /* ---- many producers ---- */
 
 static uint64_t lane_pos(const stage *s, unsigned id)
 {
+    if (is_gated(s))
+        return s->r.tx.gated.lane.pos;
     return s->kind == 2 ? s->r.tx.ordered[id].lane.pos : s->r.tx.lane[id].pos;
 }
 
@@ -164,6 +173,35 @@ static void consume(stage *s, unsigned unused)
     for (unsigned id = 0; id < PRODUCERS; id++)
         CHECK(seen[id] == last_note(s->b, id).sent);
     printf("%s: %llu records\n", kind->name, (unsigned long long)in_all);
+}
+
+/* Each reader of a gated broadcast gets all: they were there before the writer. */
+static void follow(stage *s, unsigned id)
+{
+    unsigned char buffer[1024], want[1024];
+    uint64_t seen = 0;
+    for (;;) {
+        bool ended = weir_load_acq(&s->b->ended) != 0;
+        uint32_t len = 0;
+        weir_status status = weir_broadcast_gated_pop_more(&s->gated[id], buffer, sizeof buffer, &len);
+        if (status == WEIR_EMPTY) {
+            weir_broadcast_gated_release(&s->gated[id]);
+            if (ended)
+                break;
+            (void)sched_yield();
+            continue;
+        }
+        uint64_t began;
+        CHECK_OK(status);
+        CHECK(len >= 8);
+        memcpy(&began, buffer, 8);
+        CHECK(make(want, s, 0, seen, began) == len && memcmp(want, buffer, len) == 0);
+        if (++seen % (8u << id) == 0)
+            weir_broadcast_gated_release(&s->gated[id]);
+    }
+    CHECK(seen == last_note(s->b, 0).sent);
+    CHECK_OK(weir_broadcast_gated_reader_detach(&s->gated[id]));
+    printf("broadcast-gated: %llu records\n", (unsigned long long)seen);
 }
 
 /* ---- one writer ---- */
@@ -280,9 +318,14 @@ static void play(unsigned kind, uint64_t capacity, uint64_t seed)
     else
         CHECK_OK(s.r.kind->init(&s.r, 0));
     weir_store_rlx(&s.b->clock, 1);
-    void (*run)(stage *, unsigned) = producers > 1 ? produce : write_records;
+    bool gated = is_gated(&s);
+    for (unsigned i = 0; gated && i < KIND_GATED_READERS; i++)
+        CHECK_OK(weir_broadcast_gated_reader_attach(&s.gated[i], s.r.mem, s.r.bytes, i, 1,
+                                                    WEIR_BROADCAST_GATED_OLDEST));
+    readers = gated ? KIND_GATED_READERS : readers;
+    void (*run)(stage *, unsigned) = producers > 1 || gated ? produce : write_records;
     for (unsigned i = 0; i < readers; i++)
-        others[i] = child(producers > 1 ? consume : read_records, &s, i);
+        others[i] = child(producers > 1 ? consume : gated ? follow : read_records, &s, i);
     for (unsigned i = 0; i < producers; i++)
         writers[i] = child(run, &s, i);
     for (uint64_t deadline_ms = now_ms() + RUN_MS; now_ms() < deadline_ms;) {
@@ -297,7 +340,7 @@ static void play(unsigned kind, uint64_t capacity, uint64_t seed)
     weir_store_rel(&s.b->stop, 1);
     for (unsigned i = 0; i < producers; i++)
         CHECK(support_wait(writers[i]) == 0);
-    if (producers == 1) /* one more heir, to say how far it came */
+    if (producers == 1 && !gated) /* one more heir, to say how far it came */
         CHECK(support_wait(child(run, &s, 1)) == 0);
     weir_store_rel(&s.b->ended, 1);
     for (unsigned i = 0; i < readers; i++)

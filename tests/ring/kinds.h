@@ -8,6 +8,7 @@
 #include <string.h>
 
 #define KIND_PRODUCERS_MAX 16
+#define KIND_GATED_READERS 3u /* slots; the suite's one reader has the last */
 
 typedef struct ring {
     const struct ring_kind *kind;
@@ -18,15 +19,19 @@ typedef struct ring {
         weir_spsc_producer lane[KIND_PRODUCERS_MAX];
         weir_mpsc_ordered_producer ordered[KIND_PRODUCERS_MAX];
         weir_broadcast_writer broadcast;
+        weir_broadcast_gated_writer gated;
     } tx;
     union {
         weir_spsc_consumer spsc;
         weir_mpsc_consumer mpsc;
         weir_mpsc_ordered_consumer ordered;
         weir_broadcast_reader broadcast;
+        weir_broadcast_gated_reader gated;
     } rx;
     weir_spsc_consumer lanes[KIND_PRODUCERS_MAX];
     weir_mpsc_ordered_lane ordered_lanes[KIND_PRODUCERS_MAX];
+    uint64_t gated_dead[KIND_GATED_READERS];
+    uint32_t gated_generation;
 } ring;
 
 typedef struct ring_kind {
@@ -184,6 +189,56 @@ static inline weir_status broadcast_pop(ring *r, void *buffer, uint64_t size, ui
 static inline void broadcast_release(ring *r) { (void)r; }
 static inline weir_status broadcast_ready(ring *r) { return weir_broadcast_ready(&r->rx.broadcast); }
 
+/* ---- broadcast, gated ---- */
+
+static inline uint64_t gated_footprint(const ring *r)
+{
+    return weir_broadcast_gated_footprint(KIND_GATED_READERS, r->capacity);
+}
+static inline weir_status gated_init(ring *r, uint64_t start)
+{
+    return weir_broadcast_gated_init(r->mem, r->bytes, KIND_GATED_READERS, r->capacity, start);
+}
+static inline weir_status gated_attach_tx(ring *r, unsigned p)
+{
+    (void)p;
+    return weir_broadcast_gated_writer_attach(&r->tx.gated, r->mem, r->bytes, r->gated_dead, KIND_GATED_READERS);
+}
+static inline weir_status gated_attach_rx(ring *r)
+{
+    return weir_broadcast_gated_reader_attach(&r->rx.gated, r->mem, r->bytes, KIND_GATED_READERS - 1,
+                                              ++r->gated_generation, WEIR_BROADCAST_GATED_RESUME);
+}
+static inline weir_status gated_push(ring *r, unsigned p, const void *msg, uint64_t len, bool more)
+{
+    (void)p;
+    return more ? weir_broadcast_gated_push_more(&r->tx.gated, msg, len)
+                : weir_broadcast_gated_push(&r->tx.gated, msg, len);
+}
+static inline weir_status gated_reserve(ring *r, unsigned p, uint64_t len, void **slot)
+{
+    (void)p;
+    return weir_broadcast_gated_reserve(&r->tx.gated, len, slot);
+}
+static inline weir_status gated_commit(ring *r, unsigned p, uint64_t len, bool more)
+{
+    (void)p;
+    return more ? weir_broadcast_gated_commit_more(&r->tx.gated, len) : weir_broadcast_gated_commit(&r->tx.gated, len);
+}
+static inline void gated_flush(ring *r, unsigned p)
+{
+    (void)p;
+    weir_broadcast_gated_flush(&r->tx.gated);
+}
+static inline weir_status gated_pop(ring *r, void *buffer, uint64_t size, uint32_t *len, unsigned *p, uint64_t *lost)
+{
+    *p = 0;
+    (void)lost;
+    return weir_broadcast_gated_pop_more(&r->rx.gated, buffer, size, len);
+}
+static inline void gated_release(ring *r) { weir_broadcast_gated_release(&r->rx.gated); }
+static inline weir_status gated_ready(ring *r) { return weir_broadcast_gated_ready(&r->rx.gated); }
+
 /* ---- the table ---- */
 
 #define LANE_CALLS .push = lane_push, .reserve = lane_reserve, .commit = lane_commit, .flush = lane_flush
@@ -207,8 +262,21 @@ static const ring_kind ring_kinds[] = {
       .attach_producer = broadcast_attach_tx, .attach_consumer = broadcast_attach_rx, .push = broadcast_push,
       .reserve = broadcast_reserve, .commit = broadcast_commit, .flush = broadcast_flush, .pop_more = broadcast_pop,
       .release = broadcast_release, .ready = broadcast_ready },
+    { .name = "broadcast-gated", .producers = 1, .capacity_min = WEIR_SPSC_CAPACITY_MIN, .one_order = true,
+      .footprint = gated_footprint, .record_max = weir_broadcast_gated_record_max, .init = gated_init,
+      .attach_producer = gated_attach_tx, .attach_consumer = gated_attach_rx, .push = gated_push,
+      .reserve = gated_reserve, .commit = gated_commit, .flush = gated_flush, .pop_more = gated_pop,
+      .release = gated_release, .ready = gated_ready },
 };
 #define RING_KINDS (sizeof ring_kinds / sizeof ring_kinds[0])
+
+static inline const ring_kind *ring_kind_named(const char *name)
+{
+    for (size_t k = 0; k < RING_KINDS; k++)
+        if (strcmp(ring_kinds[k].name, name) == 0)
+            return &ring_kinds[k];
+    support_fail(__FILE__, __LINE__, name);
+}
 
 /* ---- a ring of any kind ---- */
 

@@ -274,7 +274,9 @@ Test(rings_hostile, images_changed_at_random_give_a_status)
 Test(rings_hostile, readers_write_nothing_whatever_the_bytes)
 {
     uint64_t random = support_seed();
-    for (unsigned kind = LATEST - 1; kind < KINDS; kind++) { /* broadcast, latest */
+    for (unsigned kind = 0; kind < KINDS; kind++) {
+        if (kind != LATEST && !ring_kinds[kind].lossy)
+            continue; /* its readers write what they have read */
         victim v;
         begin(&v, kind);
         for (uint64_t i = 0; i < support_count(2000); i++) {

@@ -1,7 +1,7 @@
-/* The rings of many ends between threads: mpsc and mpsc-ordered with up to 8 producers, broadcast and latest with up to
- * 4 readers, on rings so small that they are full, empty, overrun all the time, and with ends replaced meanwhile.
- * Every byte is checked, and every count.  Under ThreadSanitizer a lane's payload is plain memory: a missing order is a
- * race.  What broadcast and latest overwrite are relaxed words; there the bytes alone tell. */
+/* The rings of many ends between threads: mpsc and mpsc-ordered with up to 8 producers, broadcast, broadcast-gated and
+ * latest with up to 4 readers, on rings so small that they are full, empty, overrun all the time, and with ends replaced
+ * meanwhile.  Every byte is checked, and every count.  Under ThreadSanitizer a lane's payload is plain memory: a missing
+ * order is a race.  What broadcast and latest overwrite are relaxed words; there the bytes alone tell. */
 #include "ring/kinds.h"
 
 #include <pthread.h>
@@ -18,6 +18,7 @@ typedef struct stage {
     weir_atomic_u64 clock;          /* pushes that began; relaxed, so that it orders nothing else */
     weir_atomic_u64 sent[ENDS_MAX]; /* by producer: committed, once it has ended */
     weir_atomic_u64 ended;          /* a bit for each producer, or the writer */
+    weir_atomic_u64 dead[ENDS_MAX]; /* by reader: this generation of it is dead, and all before */
     uint64_t seed;
     uint32_t value_max, slots;
 } stage;
@@ -67,7 +68,7 @@ static void *produce(void *arg)
     unsigned spins = 0;
     uint64_t random = s->seed + e->id + 1, seq = 0, published = 0;
     CHECK_OK(kind->attach_producer(&s->r, e->id));
-    while (seq % 64 != 0 || now_ms() < s->deadline_ms) {
+    while (seq == 0 || seq % 64 != 0 || now_ms() < s->deadline_ms) {
         uint64_t bits = support_random(&random);
         bool more = bits % 4 == 0;
         uint64_t began = weir_fetch_add_rlx(&s->clock, 1);
@@ -270,6 +271,183 @@ static void one_writer(unsigned readers, uint64_t capacity, uint64_t seed)
     ring_free(&s.r);
 }
 
+/* ---- broadcast, gated ---- */
+
+/* A record: its number, then bytes that follow from it. */
+static uint32_t make_numbered(unsigned char *msg, const stage *s, uint64_t seq)
+{
+    uint32_t len = 8 + length(seq, 0, weir_broadcast_gated_record_max(s->r.capacity) - 8);
+    memcpy(msg, &seq, 8);
+    record_fill(msg + 8, 0, seq, len - 8);
+    return len;
+}
+
+/* Whoever holds it up and is dead. */
+static void tell(stage *s, weir_broadcast_gated_writer *w)
+{
+    weir_broadcast_gated_gate gate;
+    for (uint32_t from = 0; weir_broadcast_gated_gate_from(w, from, &gate) == WEIR_OK; from = gate.reader + 1)
+        if (gate.generation <= weir_load_acq(&s->dead[gate.reader]))
+            CHECK_OK(weir_broadcast_gated_recover(w, gate.reader, gate.generation));
+}
+
+static weir_status put_gated(weir_broadcast_gated_writer *w, const unsigned char *msg, uint32_t len, bool more,
+                             bool copy)
+{
+    void *slot = NULL;
+    if (copy)
+        return more ? weir_broadcast_gated_push_more(w, msg, len) : weir_broadcast_gated_push(w, msg, len);
+    weir_status status = weir_broadcast_gated_reserve(w, len, &slot);
+    if (status != WEIR_OK)
+        return status;
+    memcpy(slot, msg, len);
+    return more ? weir_broadcast_gated_commit_more(w, len) : weir_broadcast_gated_commit(w, len);
+}
+
+static void *cast_gated(void *arg)
+{
+    stage *s = arg;
+    weir_broadcast_gated_writer w;
+    uint64_t dead[ENDS_MAX], random = s->seed, seq = 0, published = 0;
+    unsigned char msg[1024];
+    unsigned spins = 0;
+    weir_status status;
+    CHECK_OK(weir_broadcast_gated_writer_attach(&w, s->r.mem, s->r.bytes, dead, ENDS_MAX));
+    while (seq < 64 || now_ms() < s->deadline_ms) {
+        uint64_t bits = support_random(&random);
+        bool more = bits % 4 == 0;
+        status = put_gated(&w, msg, make_numbered(msg, s, seq), more, bits & 16);
+        if (status == WEIR_OK) {
+            seq++;
+        } else {
+            CHECK_STATUS(status, WEIR_FULL);
+            weir_broadcast_gated_flush(&w);
+            tell(s, &w);
+            wait_a_moment(&spins);
+        }
+        if (status != WEIR_OK || !more)
+            published = seq;
+        if ((bits >> 8) % 128 == 0) { /* gone, with whatever is open, and replaced */
+            CHECK_OK(weir_broadcast_gated_writer_attach(&w, s->r.mem, s->r.bytes, dead, ENDS_MAX));
+            seq = published;
+        }
+    }
+    weir_broadcast_gated_flush(&w);
+    weir_store_rlx(&s->sent[0], seq);
+    weir_store_rel(&s->ended, 1);
+    while ((status = weir_broadcast_gated_drained(&w)) == WEIR_FULL) {
+        tell(s, &w);
+        wait_a_moment(&spins);
+    }
+    CHECK_OK(status);
+    return NULL;
+}
+
+typedef struct follower {
+    const end *e;
+    weir_broadcast_gated_reader r;
+    uint64_t next, released; /* records: the one that comes next, if it is known; and what a successor begins with */
+    uint32_t generation;
+    bool known;
+} follower;
+
+/* Comes again, after it has left or died. */
+static void come(follower *f, uint64_t bits)
+{
+    stage *s = f->e->s;
+    weir_broadcast_gated_start start = bits % 8 == 0   ? WEIR_BROADCAST_GATED_OLDEST
+                                       : bits % 8 == 1 ? WEIR_BROADCAST_GATED_NEWEST
+                                                       : WEIR_BROADCAST_GATED_RESUME;
+    weir_status status;
+    while ((status = weir_broadcast_gated_reader_attach(&f->r, s->r.mem, s->r.bytes, f->e->id, ++f->generation,
+                                                        start)) != WEIR_OK) {
+        CHECK(status == WEIR_AGAIN || (status == WEIR_E_STATE && start == WEIR_BROADCAST_GATED_RESUME));
+        if (status == WEIR_E_STATE)
+            start = WEIR_BROADCAST_GATED_OLDEST;
+    }
+    f->known = f->known && start == WEIR_BROADCAST_GATED_RESUME;
+    f->next = f->released;
+}
+
+static weir_status follow_one(follower *f)
+{
+    unsigned char buffer[1024], want[1024];
+    uint32_t len = 0;
+    uint64_t seq;
+    weir_status status = weir_broadcast_gated_pop_more(&f->r, buffer, sizeof buffer, &len);
+    if (status != WEIR_OK)
+        return status;
+    CHECK(len >= 8);
+    memcpy(&seq, buffer, 8);
+    CHECK(!f->known || seq == f->next);
+    CHECK(make_numbered(want, f->e->s, seq) == len && memcmp(want, buffer, len) == 0);
+    if (!f->known)
+        f->released = seq;
+    f->known = true;
+    f->next = seq + 1;
+    return WEIR_OK;
+}
+
+static void *follow(void *arg)
+{
+    follower f = { .e = arg };
+    stage *s = f.e->s;
+    uint64_t random = s->seed + f.e->id + 1, got = 0, first = 0, comings = 0;
+    unsigned spins = 0;
+    come(&f, 0);
+    for (;;) {
+        bool ended = weir_load_acq(&s->ended) != 0;
+        uint64_t bits = support_random(&random);
+        weir_status status = follow_one(&f);
+        if (status == WEIR_OK && got++ == 0)
+            first = f.next - 1;
+        if (status == WEIR_EMPTY)
+            wait_a_moment(&spins);
+        else
+            CHECK_OK(status);
+        if (bits % 4 == 0 || status == WEIR_EMPTY) {
+            weir_broadcast_gated_release(&f.r);
+            f.released = f.next;
+        }
+        if (status == WEIR_EMPTY && ended)
+            break;
+        if (f.e->id != 0 && (bits >> 8) % 64 == 0) {
+            if (bits & 1 << 4)
+                CHECK_OK(weir_broadcast_gated_reader_detach(&f.r));
+            else if (bits & 1 << 5)
+                weir_store_rel(&s->dead[f.e->id], f.generation); /* some deaths nobody hears of */
+            come(&f, bits >> 16);
+            comings++;
+        }
+    }
+    CHECK(!f.known || f.next == weir_load_rlx(&s->sent[0]));
+    CHECK(f.e->id != 0 || (f.known && got == f.next - first)); /* who stays sees each once */
+    printf("  reader %u: %llu read, %llu times come again\n", f.e->id, (unsigned long long)got,
+           (unsigned long long)comings);
+    return NULL;
+}
+
+static void one_gated_writer(unsigned readers, uint64_t capacity, uint64_t seed)
+{
+    stage s = { .seed = seed };
+    pthread_t threads[ENDS_MAX], writer;
+    end ends[ENDS_MAX];
+    s.r.capacity = capacity;
+    s.r.bytes = weir_broadcast_gated_footprint(readers, capacity);
+    s.r.mem = aligned_alloc(128, (s.r.bytes + 127) / 128 * 128);
+    CHECK(s.r.mem != NULL);
+    CHECK_OK(weir_broadcast_gated_init(s.r.mem, s.r.bytes, readers, capacity, 0 - UINT64_C(2048)));
+    s.deadline_ms = now_ms() + RUN_MS * 2;
+    for (unsigned i = 0; i < readers; i++) {
+        ends[i] = (end){ &s, i };
+        CHECK(pthread_create(&threads[i], NULL, follow, &ends[i]) == 0);
+    }
+    CHECK(pthread_create(&writer, NULL, cast_gated, &s) == 0 && pthread_join(writer, NULL) == 0);
+    for (unsigned i = 0; i < readers; i++)
+        CHECK(pthread_join(threads[i], NULL) == 0);
+    ring_free(&s.r);
+}
+
 /* ---- latest ---- */
 
 static void *write_values(void *arg)
@@ -373,6 +551,11 @@ int main(void)
         for (uint64_t capacity = 256; capacity <= 2048; capacity *= 8) {
             printf("broadcast, %u readers, %llu bytes\n", readers, (unsigned long long)capacity);
             one_writer(readers, capacity, support_random(&seed));
+        }
+    for (unsigned readers = 1; readers <= 4; readers += 1)
+        for (uint64_t capacity = 64; capacity <= 2048; capacity *= 32) {
+            printf("broadcast-gated, %u readers, %llu bytes\n", readers, (unsigned long long)capacity);
+            one_gated_writer(readers, capacity, support_random(&seed));
         }
     for (unsigned readers = 1; readers <= 4; readers *= 2)
         for (uint32_t slots = 4; slots <= 16; slots *= 4) {
