@@ -17,16 +17,20 @@ typedef struct ring {
     union {
         weir_spsc_producer lane[KIND_PRODUCERS_MAX];
         weir_mpsc_ordered_producer ordered[KIND_PRODUCERS_MAX];
+        weir_mpmc_producer mpmc[KIND_PRODUCERS_MAX];
         weir_broadcast_writer broadcast;
     } tx;
     union {
         weir_spsc_consumer spsc;
         weir_mpsc_consumer mpsc;
         weir_mpsc_ordered_consumer ordered;
+        weir_mpmc_consumer mpmc;
         weir_broadcast_reader broadcast;
     } rx;
     weir_spsc_consumer lanes[KIND_PRODUCERS_MAX];
     weir_mpsc_ordered_lane ordered_lanes[KIND_PRODUCERS_MAX];
+    weir_mpmc_lane mpmc_lanes[KIND_PRODUCERS_MAX];
+    uint32_t generation; /* of the mpmc consumer that attached last */
 } ring;
 
 typedef struct ring_kind {
@@ -34,6 +38,7 @@ typedef struct ring_kind {
     unsigned producers; /* how many the conformance suite gives it */
     bool lossy;         /* never full: overwrites, and says how much was lost */
     bool one_order;     /* of all producers, not of each */
+    bool one_run;       /* FULL, to a reader who has read a lane's run and not released it, where more waits */
     uint64_t capacity_min;
     uint64_t (*footprint)(const ring *r);
     uint32_t (*record_max)(uint64_t capacity);
@@ -184,6 +189,55 @@ static inline weir_status broadcast_pop(ring *r, void *buffer, uint64_t size, ui
 static inline void broadcast_release(ring *r) { (void)r; }
 static inline weir_status broadcast_ready(ring *r) { return weir_broadcast_ready(&r->rx.broadcast); }
 
+/* ---- mpmc, with one consumer: several are in test_mpmc.c ---- */
+
+static inline uint32_t mpmc_record_max(uint64_t capacity) { return (uint32_t)(capacity / 2 - 16); }
+static inline weir_mpmc_shape mpmc_shape(const ring *r)
+{
+    return (weir_mpmc_shape){ .lanes = r->producers, .consumers = 1, .slots = (uint32_t)(r->capacity / 64),
+                              .record_max = mpmc_record_max(r->capacity) };
+}
+static inline uint64_t mpmc_footprint(const ring *r)
+{
+    weir_mpmc_shape shape = mpmc_shape(r);
+    return weir_mpmc_footprint(&shape);
+}
+static inline weir_status mpmc_init(ring *r, uint64_t start)
+{
+    weir_mpmc_shape shape = mpmc_shape(r);
+    return weir_mpmc_init(r->mem, r->bytes, &shape, start & WEIR_MPMC_POS_MASK);
+}
+static inline weir_status mpmc_attach_tx(ring *r, unsigned p)
+{
+    return weir_mpmc_producer_attach(&r->tx.mpmc[p], r->mem, r->bytes, p);
+}
+static inline weir_status mpmc_attach_rx(ring *r)
+{
+    return weir_mpmc_consumer_attach(&r->rx.mpmc, r->mem, r->bytes, 0, ++r->generation, WEIR_MPMC_RUN_MAX,
+                                     r->mpmc_lanes, KIND_PRODUCERS_MAX);
+}
+static inline weir_status mpmc_push(ring *r, unsigned p, const void *msg, uint64_t len, bool more)
+{
+    return more ? weir_mpmc_push_more(&r->tx.mpmc[p], msg, len) : weir_mpmc_push(&r->tx.mpmc[p], msg, len);
+}
+static inline weir_status mpmc_reserve(ring *r, unsigned p, uint64_t len, void **slot)
+{
+    return weir_mpmc_reserve(&r->tx.mpmc[p], len, slot);
+}
+static inline weir_status mpmc_commit(ring *r, unsigned p, uint64_t len, bool more)
+{
+    return more ? weir_mpmc_commit_more(&r->tx.mpmc[p], len) : weir_mpmc_commit(&r->tx.mpmc[p], len);
+}
+static inline void mpmc_flush(ring *r, unsigned p) { weir_mpmc_flush(&r->tx.mpmc[p]); }
+static inline weir_status mpmc_pop(ring *r, void *buffer, uint64_t size, uint32_t *len, unsigned *p, uint64_t *lost)
+{
+    bool redelivered;
+    (void)lost;
+    return weir_mpmc_pop_more(&r->rx.mpmc, buffer, size, len, p, &redelivered);
+}
+static inline void mpmc_release(ring *r) { weir_mpmc_release(&r->rx.mpmc); }
+static inline weir_status mpmc_ready(ring *r) { return weir_mpmc_ready(&r->rx.mpmc); }
+
 /* ---- the table ---- */
 
 #define LANE_CALLS .push = lane_push, .reserve = lane_reserve, .commit = lane_commit, .flush = lane_flush
@@ -207,6 +261,11 @@ static const ring_kind ring_kinds[] = {
       .attach_producer = broadcast_attach_tx, .attach_consumer = broadcast_attach_rx, .push = broadcast_push,
       .reserve = broadcast_reserve, .commit = broadcast_commit, .flush = broadcast_flush, .pop_more = broadcast_pop,
       .release = broadcast_release, .ready = broadcast_ready },
+    { .name = "mpmc", .producers = 3, .capacity_min = 128, .one_run = true,
+      .footprint = mpmc_footprint, .record_max = mpmc_record_max, .init = mpmc_init,
+      .attach_producer = mpmc_attach_tx, .attach_consumer = mpmc_attach_rx, .push = mpmc_push,
+      .reserve = mpmc_reserve, .commit = mpmc_commit, .flush = mpmc_flush, .pop_more = mpmc_pop,
+      .release = mpmc_release, .ready = mpmc_ready },
 };
 #define RING_KINDS (sizeof ring_kinds / sizeof ring_kinds[0])
 
