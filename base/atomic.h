@@ -7,6 +7,7 @@
 #ifndef WEIR_BASE_ATOMIC_H
 #define WEIR_BASE_ATOMIC_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -27,6 +28,8 @@ typedef struct weir_atomic_u32 { uint32_t word; } weir_atomic_u32;
 #define WEIR_ATOMIC_ADD(a, value, order) __atomic_fetch_add(&(a)->word, (value), __ATOMIC_##order)
 #define WEIR_ATOMIC_OR(a, bits, order) __atomic_fetch_or(&(a)->word, (bits), __ATOMIC_##order)
 #define WEIR_ATOMIC_AND(a, bits, order) __atomic_fetch_and(&(a)->word, (bits), __ATOMIC_##order)
+#define WEIR_ATOMIC_CAS(a, expected, desired, order)                                                                  \
+    __atomic_compare_exchange_n(&(a)->word, (expected), (desired), false, __ATOMIC_##order, __ATOMIC_RELAXED)
 #define WEIR_ATOMIC_FENCE_ACQ() __atomic_thread_fence(__ATOMIC_ACQUIRE)
 #define WEIR_ATOMIC_FENCE_REL() __atomic_thread_fence(__ATOMIC_RELEASE)
 #define WEIR_ATOMIC_FENCE_SC() __atomic_thread_fence(__ATOMIC_SEQ_CST)
@@ -48,6 +51,9 @@ typedef struct weir_atomic_u32 { _Atomic uint32_t word; } weir_atomic_u32;
 #define WEIR_ATOMIC_ADD(a, value, order) atomic_fetch_add_explicit(&(a)->word, (value), WEIR_ORDER_##order)
 #define WEIR_ATOMIC_OR(a, bits, order) atomic_fetch_or_explicit(&(a)->word, (bits), WEIR_ORDER_##order)
 #define WEIR_ATOMIC_AND(a, bits, order) atomic_fetch_and_explicit(&(a)->word, (bits), WEIR_ORDER_##order)
+#define WEIR_ATOMIC_CAS(a, expected, desired, order)                                                                  \
+    atomic_compare_exchange_strong_explicit(&(a)->word, (expected), (desired), WEIR_ORDER_##order,                    \
+                                            memory_order_relaxed)
 #define WEIR_ATOMIC_FENCE_ACQ() atomic_thread_fence(memory_order_acquire)
 #define WEIR_ATOMIC_FENCE_REL() atomic_thread_fence(memory_order_release)
 #define WEIR_ATOMIC_FENCE_SC() atomic_thread_fence(memory_order_seq_cst)
@@ -76,6 +82,21 @@ static inline uint64_t weir_fetch_or_rel(weir_atomic_u64 *a, uint64_t bits) { re
 static inline uint64_t weir_fetch_and_rlx(weir_atomic_u64 *a, uint64_t bits)
 {
     return WEIR_ATOMIC_AND(a, bits, RELAXED);
+}
+
+/* These compare and swap, and say whether they did; if not, *expected is the word as it is.  They fail for no other
+ * reason than that (strong), and a failure orders nothing. */
+static inline bool weir_cas_rlx(weir_atomic_u64 *a, uint64_t *expected, uint64_t desired)
+{
+    return WEIR_ATOMIC_CAS(a, expected, desired, RELAXED);
+}
+static inline bool weir_cas_acq(weir_atomic_u64 *a, uint64_t *expected, uint64_t desired)
+{
+    return WEIR_ATOMIC_CAS(a, expected, desired, ACQUIRE);
+}
+static inline bool weir_cas_rel(weir_atomic_u64 *a, uint64_t *expected, uint64_t desired)
+{
+    return WEIR_ATOMIC_CAS(a, expected, desired, RELEASE);
 }
 
 static inline uint32_t weir_load32_rlx(const weir_atomic_u32 *a) { return WEIR_ATOMIC_LOAD(a, RELAXED); }

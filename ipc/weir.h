@@ -15,6 +15,7 @@
 #include <weir/ring/broadcast.h>
 #include <weir/ring/broadcast_gated.h>
 #include <weir/ring/latest.h>
+#include <weir/ring/mpmc.h>
 #include <weir/ring/mpsc.h>
 #include <weir/ring/mpsc_ordered.h>
 #include <weir/ring/spsc.h>

@@ -11,7 +11,7 @@
 #include <string.h>
 
 #define CRASH_MEMORY_MAX 65536u
-#define CRASH_SCENE_BYTES 8192u
+#define CRASH_SCENE_BYTES 10240u
 
 /* One ring in memory, with all that its ends and the test's own model of it know.  It is copied as it is: what is in
  * scene may point into memory only for those who survive. */

@@ -3,6 +3,7 @@
 #define WEIR_TESTS_CRASH_HOOKS_BACKEND_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 typedef struct weir_atomic_u64 { _Atomic uint64_t word; } weir_atomic_u64;
@@ -16,6 +17,8 @@ static inline uint64_t crash_loaded64(uint64_t value) { crash_hook_load(); retur
 static inline uint32_t crash_loaded32(uint32_t value) { crash_hook_load(); return value; }
 static inline uint64_t crash_changed64(uint64_t value) { crash_hook_store(); return value; }
 static inline uint32_t crash_changed32(uint32_t value) { crash_hook_store(); return value; }
+
+static inline bool crash_swapped(bool done) { done ? crash_hook_store() : crash_hook_load(); return done; }
 
 #define CRASH_LOADED(a, value) _Generic((a)->word, uint64_t: crash_loaded64, uint32_t: crash_loaded32)(value)
 #define CRASH_CHANGED(a, value) _Generic((a)->word, uint64_t: crash_changed64, uint32_t: crash_changed32)(value)
@@ -34,6 +37,9 @@ static inline uint32_t crash_changed32(uint32_t value) { crash_hook_store(); ret
     CRASH_CHANGED(a, atomic_fetch_or_explicit(&(a)->word, (bits), WEIR_ORDER_##order))
 #define WEIR_ATOMIC_AND(a, bits, order)                                                                               \
     CRASH_CHANGED(a, atomic_fetch_and_explicit(&(a)->word, (bits), WEIR_ORDER_##order))
+#define WEIR_ATOMIC_CAS(a, expected, desired, order)                                                                  \
+    crash_swapped(atomic_compare_exchange_strong_explicit(&(a)->word, (expected), (desired), WEIR_ORDER_##order,      \
+                                                          memory_order_relaxed))
 #define WEIR_ATOMIC_FENCE_ACQ() atomic_thread_fence(memory_order_acquire)
 #define WEIR_ATOMIC_FENCE_REL() atomic_thread_fence(memory_order_release)
 #define WEIR_ATOMIC_FENCE_SC() atomic_thread_fence(memory_order_seq_cst)

@@ -30,6 +30,9 @@ extern struct crash_site *crash_site_now;
 #define weir_fetch_or_rlx(a, bits) (CRASH_SITE(), weir_fetch_or_rlx((a), (bits)))
 #define weir_fetch_or_rel(a, bits) (CRASH_SITE(), weir_fetch_or_rel((a), (bits)))
 #define weir_fetch_and_rlx(a, bits) (CRASH_SITE(), weir_fetch_and_rlx((a), (bits)))
+#define weir_cas_rlx(a, expected, desired) (CRASH_SITE(), weir_cas_rlx((a), (expected), (desired)))
+#define weir_cas_acq(a, expected, desired) (CRASH_SITE(), weir_cas_acq((a), (expected), (desired)))
+#define weir_cas_rel(a, expected, desired) (CRASH_SITE(), weir_cas_rel((a), (expected), (desired)))
 #define weir_words_store(words, from, len) (CRASH_SITE(), weir_words_store((words), (from), (len)))
 #define weir_words_load(to, words, len) (CRASH_SITE(), weir_words_load((to), (words), (len)))
 

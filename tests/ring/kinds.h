@@ -18,6 +18,7 @@ typedef struct ring {
     union {
         weir_spsc_producer lane[KIND_PRODUCERS_MAX];
         weir_mpsc_ordered_producer ordered[KIND_PRODUCERS_MAX];
+        weir_mpmc_producer mpmc[KIND_PRODUCERS_MAX];
         weir_broadcast_writer broadcast;
         weir_broadcast_gated_writer gated;
     } tx;
@@ -25,6 +26,7 @@ typedef struct ring {
         weir_spsc_consumer spsc;
         weir_mpsc_consumer mpsc;
         weir_mpsc_ordered_consumer ordered;
+        weir_mpmc_consumer mpmc;
         weir_broadcast_reader broadcast;
         weir_broadcast_gated_reader gated;
     } rx;
@@ -32,6 +34,8 @@ typedef struct ring {
     weir_mpsc_ordered_lane ordered_lanes[KIND_PRODUCERS_MAX];
     uint64_t gated_dead[KIND_GATED_READERS];
     uint32_t gated_generation;
+    weir_mpmc_lane mpmc_lanes[KIND_PRODUCERS_MAX];
+    uint32_t generation; /* of the mpmc consumer that attached last */
 } ring;
 
 typedef struct ring_kind {
@@ -39,6 +43,7 @@ typedef struct ring_kind {
     unsigned producers; /* how many the conformance suite gives it */
     bool lossy;         /* never full: overwrites, and says how much was lost */
     bool one_order;     /* of all producers, not of each */
+    bool one_run;       /* FULL, to a reader who has read a lane's run and not released it, where more waits */
     uint64_t capacity_min;
     uint64_t (*footprint)(const ring *r);
     uint32_t (*record_max)(uint64_t capacity);
@@ -238,6 +243,54 @@ static inline weir_status gated_pop(ring *r, void *buffer, uint64_t size, uint32
 }
 static inline void gated_release(ring *r) { weir_broadcast_gated_release(&r->rx.gated); }
 static inline weir_status gated_ready(ring *r) { return weir_broadcast_gated_ready(&r->rx.gated); }
+/* ---- mpmc, with one consumer: several are in test_mpmc.c ---- */
+
+static inline uint32_t mpmc_record_max(uint64_t capacity) { return (uint32_t)(capacity / 2 - 16); }
+static inline weir_mpmc_shape mpmc_shape(const ring *r)
+{
+    return (weir_mpmc_shape){ .lanes = r->producers, .consumers = 1, .slots = (uint32_t)(r->capacity / 64),
+                              .record_max = mpmc_record_max(r->capacity) };
+}
+static inline uint64_t mpmc_footprint(const ring *r)
+{
+    weir_mpmc_shape shape = mpmc_shape(r);
+    return weir_mpmc_footprint(&shape);
+}
+static inline weir_status mpmc_init(ring *r, uint64_t start)
+{
+    weir_mpmc_shape shape = mpmc_shape(r);
+    return weir_mpmc_init(r->mem, r->bytes, &shape, start & WEIR_MPMC_POS_MASK);
+}
+static inline weir_status mpmc_attach_tx(ring *r, unsigned p)
+{
+    return weir_mpmc_producer_attach(&r->tx.mpmc[p], r->mem, r->bytes, p);
+}
+static inline weir_status mpmc_attach_rx(ring *r)
+{
+    return weir_mpmc_consumer_attach(&r->rx.mpmc, r->mem, r->bytes, 0, ++r->generation, WEIR_MPMC_RUN_MAX,
+                                     r->mpmc_lanes, KIND_PRODUCERS_MAX);
+}
+static inline weir_status mpmc_push(ring *r, unsigned p, const void *msg, uint64_t len, bool more)
+{
+    return more ? weir_mpmc_push_more(&r->tx.mpmc[p], msg, len) : weir_mpmc_push(&r->tx.mpmc[p], msg, len);
+}
+static inline weir_status mpmc_reserve(ring *r, unsigned p, uint64_t len, void **slot)
+{
+    return weir_mpmc_reserve(&r->tx.mpmc[p], len, slot);
+}
+static inline weir_status mpmc_commit(ring *r, unsigned p, uint64_t len, bool more)
+{
+    return more ? weir_mpmc_commit_more(&r->tx.mpmc[p], len) : weir_mpmc_commit(&r->tx.mpmc[p], len);
+}
+static inline void mpmc_flush(ring *r, unsigned p) { weir_mpmc_flush(&r->tx.mpmc[p]); }
+static inline weir_status mpmc_pop(ring *r, void *buffer, uint64_t size, uint32_t *len, unsigned *p, uint64_t *lost)
+{
+    bool redelivered;
+    (void)lost;
+    return weir_mpmc_pop_more(&r->rx.mpmc, buffer, size, len, p, &redelivered);
+}
+static inline void mpmc_release(ring *r) { weir_mpmc_release(&r->rx.mpmc); }
+static inline weir_status mpmc_ready(ring *r) { return weir_mpmc_ready(&r->rx.mpmc); }
 
 /* ---- the table ---- */
 
@@ -267,6 +320,11 @@ static const ring_kind ring_kinds[] = {
       .attach_producer = gated_attach_tx, .attach_consumer = gated_attach_rx, .push = gated_push,
       .reserve = gated_reserve, .commit = gated_commit, .flush = gated_flush, .pop_more = gated_pop,
       .release = gated_release, .ready = gated_ready },
+    { .name = "mpmc", .producers = 3, .capacity_min = 128, .one_run = true,
+      .footprint = mpmc_footprint, .record_max = mpmc_record_max, .init = mpmc_init,
+      .attach_producer = mpmc_attach_tx, .attach_consumer = mpmc_attach_rx, .push = mpmc_push,
+      .reserve = mpmc_reserve, .commit = mpmc_commit, .flush = mpmc_flush, .pop_more = mpmc_pop,
+      .release = mpmc_release, .ready = mpmc_ready },
 };
 #define RING_KINDS (sizeof ring_kinds / sizeof ring_kinds[0])
 

@@ -255,6 +255,10 @@ static void differential(const ring_kind *kind, uint64_t capacity, uint64_t star
             weir_status status = WEIR_OK;
             for (uint64_t i = 0; i < burst && status == WEIR_OK; i++) {
                 status = kind->pop_more(&r, buffer, sizeof buffer, &len, &from, &lost);
+                if (status == WEIR_FULL && kind->one_run && q.count > 0) {
+                    kind->release(&r);
+                    status = kind->pop_more(&r, buffer, sizeof buffer, &len, &from, &lost);
+                }
                 if (status == WEIR_OK)
                     queue_expect(&q, &r, from, len, kind->lossy ? lost : 0);
                 else
@@ -306,6 +310,8 @@ Test(conformance, what_was_not_released_is_seen_again_and_what_was_not_published
                 expect(&r, p, seq + i, 8 + i);
             expect_empty(&r);
             CHECK_OK(push(&r, p, seq + 5, 11, false));
+            if (kind->one_run)
+                kind->release(&r);
             expect(&r, p, seq + 5, 11);
             kind->release(&r);
             expect_empty(&r);

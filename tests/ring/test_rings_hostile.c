@@ -59,6 +59,7 @@ static void allowed(weir_status status)
     case WEIR_E_VERSION:
     case WEIR_E_STATE:
     case WEIR_E_INVALID:   /* a lane that there is no more */
+    case WEIR_E_IN_USE:    /* an owner word that names another */
     case WEIR_E_TOO_SMALL:
     case WEIR_E_TOO_LARGE: /* the ring states a smaller capacity */
         break;
@@ -173,7 +174,7 @@ Test(rings_hostile, boundary_values_of_every_word_give_a_status)
                                       UINT64_MAX - 7, old << 1, old >> 1,
                                       WEIR_SPSC_DATA, WEIR_SPSC_PAD, WEIR_SPSC_DATA | UINT32_MAX,
                                       WEIR_SPSC_PAD | UINT32_MAX, WEIR_SPSC_DATA | 15, WEIR_SPSC_PAD | 120,
-                                      WEIR_SPSC_PAD | 0xf8, old ^ UINT64_C(1) << 40 };
+                                      WEIR_SPSC_PAD | 0xf8, old ^ UINT64_C(1) << 40, old ^ 2, old | 0xfe, old ^ 1 };
                 for (size_t i = 0; i < sizeof values / sizeof values[0]; i++)
                     for (unsigned living = 0; living < 2; living++) {
                         memcpy(v.r.mem, image, v.r.bytes);
@@ -182,12 +183,15 @@ Test(rings_hostile, boundary_values_of_every_word_give_a_status)
                         v.r.rx = good.r.rx;
                         memcpy(v.r.lanes, good.r.lanes, sizeof v.r.lanes);
                         memcpy(v.r.ordered_lanes, good.r.ordered_lanes, sizeof v.r.ordered_lanes);
+                        memcpy(v.r.mpmc_lanes, good.r.mpmc_lanes, sizeof v.r.mpmc_lanes);
                         v.w = good.w;
                         v.reader = good.reader;
                         if (v.kind == 1)
                             v.r.rx.mpsc.lanes = v.r.rx.mpsc.lanes != NULL ? v.r.lanes : NULL;
                         if (v.kind == 2)
                             v.r.rx.ordered.lanes = v.r.rx.ordered.lanes != NULL ? v.r.ordered_lanes : NULL;
+                        if (v.kind == 4)
+                            v.r.rx.mpmc.lanes = v.r.rx.mpmc.lanes != NULL ? v.r.mpmc_lanes : NULL;
                         if (living == 0)
                             attach(&v);
                         life(&v, &random, 8);
