@@ -14,7 +14,9 @@ const struct channel_kind *weir_channel_kind(uint32_t kind)
         [WEIR_SPSC] = &weir_channel_spsc,
         [WEIR_MPSC] = &weir_channel_mpsc,
         [WEIR_MPSC_ORDERED] = &weir_channel_mpsc_ordered,
+        [WEIR_MPMC] = &weir_channel_mpmc,
         [WEIR_BROADCAST] = &weir_channel_broadcast,
+        [WEIR_BROADCAST_GATED] = &weir_channel_broadcast_gated,
         [WEIR_LATEST] = &weir_channel_latest,
     };
     return kind < sizeof kinds / sizeof kinds[0] ? kinds[kind] : NULL;
@@ -472,20 +474,22 @@ static weir_status agree(weir_channel *channel, const struct terms *terms, const
     if (status == WEIR_OK)
         status = settle(channel, terms);
     if (status == WEIR_OK)
-        status = weir_channel_attach_ring(channel);
-    if (status == WEIR_EMPTY) /* a consumer that came first: the ring comes with the producer */
-        status = WEIR_OK;
-    if (status == WEIR_OK)
         status = weir_channel_crowd(cold, cold->peers, true, &peers, NULL);
-    if (status != WEIR_OK)
+    bool joins_first = cold->role == WEIR_CONSUMER && cold->kind->joins_first;
+    if (status == WEIR_OK && joins_first)
+        status = weir_participant_join(cold->section, before);
+    if (status == WEIR_OK) /* a consumer that comes first attaches when there is a ring */
+        status = weir_channel_attach_ring(channel);
+    if (status != WEIR_OK && !(cold->role == WEIR_CONSUMER && weir_channel_attaches_later(status)))
         return status;
+    cold->came_first = status == WEIR_EMPTY;
     /* A producer waits for a consumer to come; those that were gone before are no news.  A consumer reports the end of
      * whoever left it something. */
     if (cold->role == WEIR_PRODUCER && (peers.presence == WEIR_LEFT || peers.presence == WEIR_DEAD)) {
         cold->reported = (uint64_t)peers.generation + 1;
         cold->reported_deaths = peers.deaths;
     }
-    return weir_participant_join(cold->section, before);
+    return joins_first ? WEIR_OK : weir_participant_join(cold->section, before);
 }
 
 /* Takes a place of the role, and agrees on the terms. */

@@ -31,6 +31,7 @@
 #include <weir/base/status.h>
 #include <weir/naming/participant.h>
 #include <weir/naming/section.h>
+#include <weir/ring/broadcast_gated.h>
 #include <weir/ring/spsc.h>
 
 WEIR_BEGIN_DECLS
@@ -164,8 +165,14 @@ typedef struct weir_sleeper {
 struct weir_channel {      /* on a page that a fork clears: in a child everything here is 0 */
     uint32_t busy;         /* a call is under way */
     uint32_t alive;        /* not so in a forked child */
-    weir_spsc_producer tx; /* attached in a producer's handle, */
-    weir_spsc_consumer rx; /* in a consumer's, once there is a lane; of kinds whose calls are not inline, neither is */
+    union { /* attached in a producer's handle, */
+        weir_spsc_producer tx;
+        weir_broadcast_gated_writer gated_tx; /* which begins with its lane */
+    };
+    union { /* in a consumer's, once there is a ring; of kinds whose calls are not inline, neither is */
+        weir_spsc_consumer rx;
+        weir_broadcast_gated_reader gated_rx;
+    };
     weir_sleeper *peer;    /* where the other end sleeps */
     uint32_t full_fence;   /* this channel's senders pay the handshake's fence */
 };

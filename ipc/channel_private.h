@@ -9,6 +9,7 @@
 #include <weir/naming/view.h>
 #include <weir/ring/broadcast.h>
 #include <weir/ring/latest.h>
+#include <weir/ring/mpmc.h>
 #include <weir/ring/mpsc.h>
 #include <weir/ring/mpsc_ordered.h>
 
@@ -21,6 +22,8 @@ union channel_end {
     weir_mpsc_consumer mpsc;
     weir_mpsc_ordered_producer ordered_tx;
     weir_mpsc_ordered_consumer ordered;
+    weir_mpmc_producer mpmc_tx;
+    weir_mpmc_consumer mpmc;
     weir_broadcast_writer broadcast_tx;
     weir_broadcast_reader broadcast;
     weir_latest_writer latest_tx;
@@ -45,6 +48,7 @@ struct channel_cold {
     uint32_t slot; /* of the section */
     uint32_t generation; /* in it */
     bool claimed, attached;
+    bool came_first; /* before there was a ring */
     bool full_fence;
     bool idle; /* the last wait ended with nothing */
     uint64_t capacity;            /* stated by this handle; 0: none */
@@ -62,6 +66,8 @@ struct channel_cold {
     weir_message message; /* the last one that came by a call that is not inline */
     uint64_t first_pos;   /* of an inline consumer's: where it began */
     union channel_end end;
+    void *ring; /* mpmc: where it is, to look who owns what */
+    uint64_t ring_bytes;
     void *handles;         /* the end's, one for each lane or reader; or room for a copy of a message */
     uint64_t position;     /* latest: the number of the value that was read last */
 };
@@ -76,6 +82,14 @@ _Static_assert(sizeof(struct channel_cold) <= WEIR_OS_HANDLE_PART, "a handle's p
 
 /* weir_channel_attach_ring attaches this handle's end to the ring; WEIR_EMPTY while there is none. */
 weir_status weir_channel_attach_ring(weir_channel *channel);
+
+/* weir_channel_attaches_later tells a status of that call that says: not yet. */
+static inline bool weir_channel_attaches_later(weir_status status)
+{
+    return status == WEIR_EMPTY ||  /* there is no ring */
+           status == WEIR_AGAIN ||  /* its writer was faster, at each try */
+           status == WEIR_E_IN_USE; /* what the place's last holder left is just being worked through by another */
+}
 
 /* weir_channel_explain is a status that a ring met, as the caller should hear it: it knows nothing of forks and roles. */
 weir_status weir_channel_explain(weir_channel *channel, weir_status status);

@@ -88,6 +88,18 @@ void weir_channel_woken(weir_channel *channel, uint32_t producer, uint64_t relea
         wake(sleeper);
 }
 
+void weir_channel_woken_by_any(weir_channel *channel, uint32_t producer)
+{
+    weir_channel_layout *layout = channel_cold(channel)->view.base;
+    weir_sleeper *sleeper = &layout->member[producer].sleeper;
+    if (channel->full_fence != 0)
+        weir_fence_sc(); /* order WAKE sc: what was released before the look at armed */
+    else
+        weir_fence_compiler(); /* order WAKE sc: the sleeper's membarrier is the fence of both sides */
+    if (weir_load32_rlx(&sleeper->armed) != 0)
+        wake(sleeper);
+}
+
 /* Consumers sleep on one word, each producer on its own. */
 static weir_sleeper *own_sleeper(weir_channel *channel)
 {
@@ -126,7 +138,7 @@ static weir_status look(const struct wait *w)
     if (!cold->attached) {
         weir_status status = channel->rx.fault != WEIR_OK ? channel->rx.fault : weir_channel_attach_ring(channel);
         if (status != WEIR_OK)
-            return status;
+            return weir_channel_attaches_later(status) ? w->none : status;
     }
     switch (w->goal) {
     case GOAL_MESSAGE: return cold->kind->ready(channel);
@@ -191,10 +203,9 @@ weir_status weir_channel_all_at(weir_channel *channel, uint64_t position)
     bool ask = false;
     for (uint32_t slot = cold->peers.first; slot < cold->peers.first + cold->peers.count; slot++) {
         weir_participant one = weir_participant_glance(cold->section, slot);
-        if (one.presence != WEIR_ALIVE)
-            continue;
-        there++;
-        if (weir_load_rlx(&layout->member[slot].position) == position)
+        bool has_all = one.presence != WEIR_ABSENT && weir_load_rlx(&layout->member[slot].position) == position;
+        there += one.presence == WEIR_ALIVE || has_all; /* one that had come to the end has left since */
+        if (one.presence != WEIR_ALIVE || has_all)
             continue;
         if (behind++ == 0) { /* whether those that are behind live is asked of the kernel now and then */
             int64_t now = weir_os_now_ns();

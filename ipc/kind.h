@@ -17,7 +17,7 @@ struct channel_kind {
     const char *name;
     bool many_producers, many_consumers;
     bool made_for_record; /* a producer makes the ring, who knows the longest record */
-    bool skips;           /* the producer waits for nobody: a consumer may find that another record is the next */
+    bool joins_first;     /* a consumer's generation stands in the ring: it is announced before it attaches */
 
     /* What a ring of that shape takes with that many lanes (of kinds without lanes: 1), what its lane really holds, and
      * its longest record; 0: there is none of that shape. */
@@ -50,8 +50,8 @@ struct channel_kind {
 /* NULL: there is no such kind. */
 const struct channel_kind *weir_channel_kind(uint32_t kind);
 
-extern const struct channel_kind weir_channel_spsc, weir_channel_mpsc, weir_channel_mpsc_ordered, weir_channel_broadcast,
-    weir_channel_latest;
+extern const struct channel_kind weir_channel_spsc, weir_channel_mpsc, weir_channel_mpsc_ordered, weir_channel_mpmc,
+    weir_channel_broadcast, weir_channel_broadcast_gated, weir_channel_latest;
 
 /* The calls of a producer whose handle is channel->tx: a lane of its own. */
 weir_status weir_channel_lane_put(weir_channel *channel, const void *msg, uint64_t len, bool more);
@@ -71,6 +71,7 @@ weir_status weir_channel_lane_ready(weir_channel *channel);
 
 /* weir_channel_woken wakes the producer of that place if it sleeps and what it waits for has been released. */
 void weir_channel_woken(weir_channel *channel, uint32_t producer, uint64_t released_pos);
+void weir_channel_woken_by_any(weir_channel *channel, uint32_t producer); /* whatever it waits for */
 
 /* weir_channel_reach sees that the ring's first bytes can be touched: the lanes' weir_ring_reach; arg is the channel. */
 weir_status weir_channel_reach(void *arg, uint64_t bytes);

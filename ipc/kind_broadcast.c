@@ -40,6 +40,8 @@ static weir_status attach(weir_channel *channel, void *ring, uint64_t bytes, con
     } while (status == WEIR_AGAIN); /* overtaken by a writer who is at work: it is a lap ahead each time */
     if (status != WEIR_OK)
         return status;
+    if (cold->came_first) /* it was there for all of them: the ring's first has number 0 */
+        r->lost += r->number;
     weir_channel_progress(channel, r->number);
     return r->capacity != shape->capacity ? WEIR_E_MISMATCH : WEIR_OK;
 }
@@ -134,7 +136,6 @@ static weir_status ready(weir_channel *channel)
 const struct channel_kind weir_channel_broadcast = {
     .name = "broadcast",
     .many_consumers = true,
-    .skips = true,
     .footprint = footprint,
     .capacity = capacity,
     .record_max = record_max,

@@ -170,7 +170,6 @@ const struct channel_kind weir_channel_latest = {
     .name = "latest",
     .many_consumers = true,
     .made_for_record = true,
-    .skips = true,
     .footprint = footprint,
     .capacity = capacity,
     .record_max = record_max,

@@ -104,7 +104,7 @@ weir_status weir_mpmc_shape_of(const void *mem, uint64_t size_bytes, weir_mpmc_s
 weir_status weir_mpmc_owner(const void *mem, uint64_t size_bytes, uint32_t slot, uint32_t *owner,
                             uint32_t *generation)
 {
-    weir_mpmc_shape shape;
+    weir_mpmc_shape shape = { 0, 0, 0, 0 };
     weir_mpmc_owner_state state;
     weir_status status = weir_mpmc_shape_of(mem, size_bytes, &shape);
     if (status != WEIR_OK)

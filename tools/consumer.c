@@ -29,7 +29,9 @@ struct consumer {
     bool output_made; /* by this run: it goes again if the run is refused */
     struct stream *streams, *stream;
     size_t stream_count;
-    uint64_t records, bytes, corrupt;
+    uint64_t records, bytes, corrupt, lost, redelivered;
+    bool told;     /* the kind tells more of a message than its bytes */
+    bool gaps_are_fine;
     struct iovec pieces[OUTPUT_PIECES];
     int unreleased; /* records peeked and not released; with an output they are in pieces */
     double start, last;
@@ -67,13 +69,18 @@ static void judge(struct consumer *c, const void *msg, uint32_t len)
         c->exit_status = pair_die(c->options, "no memory for another producer's line");
         return;
     }
+    weir_message message = { .lost = 0 };
+    if (c->told)
+        (void)weir_channel_message(c->channel, &message);
     if (s->records == 0)
         s->first = s->last = record.sequence;
     else if (record.sequence > s->last) {
-        s->gaps += record.sequence - s->last - 1;
+        uint64_t missing = record.sequence - s->last - 1;
+        if (!c->gaps_are_fine)
+            s->gaps += missing > message.lost ? missing - message.lost : 0;
         s->last = record.sequence;
     } else
-        s->repeats++;
+        s->repeats += !message.redelivered; /* of a dead consumer's, it may have been seen by that one alone */
     s->records++;
 }
 
@@ -83,6 +90,8 @@ static void take(struct consumer *c, const void *msg, uint32_t len)
         weir_channel_facts facts = { .type = "" };
         (void)weir_channel_info(c->channel, &facts);
         c->generated = strcmp(facts.type, PAIR_TYPE_GENERATED) == 0;
+        c->told = facts.kind == WEIR_MPMC || facts.kind == WEIR_BROADCAST;
+        c->gaps_are_fine = facts.kind == WEIR_MPMC || facts.kind == WEIR_LATEST;
         c->type_known = true;
         c->start = pair_now();
     }
@@ -173,11 +182,17 @@ static void count_producers(struct consumer *c)
 static void run(struct consumer *c)
 {
     int batch = c->output >= 0 ? OUTPUT_PIECES : PAIR_BATCH;
+    if (c->options->channel.kind == WEIR_BROADCAST || c->options->channel.kind == WEIR_LATEST)
+        batch = 1; /* what is peeked is a copy, until the next one */
     while (c->end == NULL) {
         const void *msg;
         uint32_t len;
         weir_status status = weir_peek(c->channel, &msg, &len, WEIR_NOWAIT);
-        if (status == WEIR_EMPTY) { /* nothing may stay unreleased while we wait */
+        if (status == WEIR_FULL) { /* it holds as much as one consumer may */
+            release(c);
+            continue;
+        }
+        if (status == WEIR_EMPTY || status == WEIR_AGAIN) { /* nothing may stay unreleased while we wait */
             release(c);
             if (c->end == NULL)
                 status = weir_peek(c->channel, &msg, &len, PAIR_TICK);
@@ -203,7 +218,7 @@ static void run(struct consumer *c)
             pair_progress(c->records, c->bytes, c->start);
             if (pair_stop)
                 c->end = "signal";
-        } else if (status != WEIR_EMPTY) {
+        } else if (status != WEIR_EMPTY && status != WEIR_AGAIN && status != WEIR_FULL) {
             c->end = "error";
             c->exit_status = pair_die_status(c->options, "cannot receive from", status);
         }
@@ -228,9 +243,9 @@ static int summary(const struct consumer *c)
     double seconds = c->records > 0 ? c->last - c->start : 0;
     (void)fprintf(to,
                   "records=%" PRIu64 " bytes=%" PRIu64 " seconds=%.6f mb_per_s=%.1f corrupt=%" PRIu64 " gaps=%" PRIu64
-                  " repeats=%" PRIu64 " lost=0 redelivered=0 end=%s\n",
+                  " repeats=%" PRIu64 " lost=%" PRIu64 " redelivered=%" PRIu64 " end=%s\n",
                   c->records, c->bytes, seconds, seconds > 0 ? (double)c->bytes * 1e-6 / seconds : 0.0, c->corrupt,
-                  gaps, repeats, c->end);
+                  gaps, repeats, c->lost, c->redelivered, c->end);
     if (fflush(to) != 0)
         return pair_die(c->options, "cannot write the summary: %s", strerror(errno));
     return c->corrupt != 0 || gaps != 0 || repeats != 0 ? PAIR_WRONG : c->exit_status;
@@ -242,7 +257,7 @@ static void count_before(struct consumer *c)
     weir_channel_facts facts;
     if (weir_channel_info(c->channel, &facts) != WEIR_OK || facts.producer.generation == 0)
         return;
-    c->joined_before = facts.producer.generation - 1;
+    c->joined_before = facts.producer.generation - (facts.producers_alive != 0 ? facts.producers_alive : 1);
     c->died_before = facts.producer.deaths - (facts.producer.presence == WEIR_DEAD);
 }
 
@@ -278,6 +293,10 @@ int main(int argc, char **argv)
     struct pair_options options = { .program = "weir-consumer" };
     c.options = &options;
     pair_options_parse(&options, argc, argv);
+    if (options.producers > WEIR_MEMBERS_DEFAULT && options.producers <= WEIR_MEMBERS_MAX &&
+        (options.channel.kind == WEIR_MPSC || options.channel.kind == WEIR_MPSC_ORDERED ||
+         options.channel.kind == WEIR_MPMC))
+        options.channel.producers = (uint32_t)options.producers;
     if (options.output != NULL && !open_output(&c))
         return pair_die(&options, "cannot open --output %s: %s", options.output, strerror(errno));
     pair_catch_signals();
@@ -293,6 +312,11 @@ int main(int argc, char **argv)
         c.end = "count";
     run(&c);
     pair_progress_end();
+    weir_channel_facts facts;
+    if (weir_channel_info(c.channel, &facts) == WEIR_OK) {
+        c.lost = facts.lost;
+        c.redelivered = facts.redelivered;
+    }
     (void)weir_channel_close(c.channel);
     int exit_status = c.exit_status == PAIR_ERROR ? PAIR_ERROR : summary(&c);
     free(c.streams);

@@ -34,7 +34,7 @@ int pair_die_status(const struct pair_options *options, const char *what, weir_s
 
 static const char producer_help[] =
     "usage: weir-producer NAME [options]     sends records to weir-consumer NAME\n"
-    "  --kind KIND           spsc (default)\n"
+    "  --kind KIND           spsc (default), mpsc, mpsc-ordered, mpmc, broadcast, broadcast-gated, latest\n"
     "  --capacity BYTES      of the lane (default: what is there, else 256K)\n"
     "  --message-size BYTES  of a generated record, or of a file's largest (default 64, at least 32 if generated)\n"
     "  --count N             stop after N records (default: endless)\n"
@@ -47,7 +47,7 @@ static const char producer_help[] =
 
 static const char consumer_help[] =
     "usage: weir-consumer NAME [options]     receives the records of weir-producer NAME\n"
-    "  --kind KIND           spsc (default)\n"
+    "  --kind KIND           spsc (default), mpsc, mpsc-ordered, mpmc, broadcast, broadcast-gated, latest\n"
     "  --capacity BYTES      of the lane (default: what is there, else what the producer says)\n"
     "  --count N             stop after N records (default: endless)\n"
     "  --output FILE|-       write the payload there\n"
@@ -92,14 +92,17 @@ static uint64_t number(const struct pair_options *options, const char *option, c
 
 static weir_kind kind(const struct pair_options *options, const char *text)
 {
-    static const char *const later[] = { "mpsc", "mpsc-ordered", "mpmc", "broadcast", "broadcast-gated", "latest",
-                                         "mailbox" };
-    if (strcmp(text, "spsc") == 0)
-        return WEIR_SPSC;
-    for (size_t i = 0; i < sizeof later / sizeof later[0]; i++)
-        if (strcmp(text, later[i]) == 0)
-            usage(options, "--kind %.40s is not in this version: spsc is", text);
-    usage(options, "--kind \"%.40s\" is unknown: spsc is what there is", text);
+    static const struct { const char *name; weir_kind kind; } kinds[] = {
+        { "spsc", WEIR_SPSC }, { "mpsc", WEIR_MPSC }, { "mpsc-ordered", WEIR_MPSC_ORDERED }, { "mpmc", WEIR_MPMC },
+        { "broadcast", WEIR_BROADCAST }, { "broadcast-gated", WEIR_BROADCAST_GATED }, { "latest", WEIR_LATEST },
+    };
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
+        if (strcmp(text, kinds[i].name) == 0)
+            return kinds[i].kind;
+    if (strcmp(text, "mailbox") == 0)
+        usage(options, "--kind %.40s is not in this version", text);
+    usage(options, "--kind \"%.40s\" is unknown: spsc, mpsc, mpsc-ordered, mpmc, broadcast, broadcast-gated and latest "
+          "are what there is", text);
 }
 
 static weir_wait wait_mode(const struct pair_options *options, const char *text)
@@ -203,9 +206,10 @@ weir_status pair_open(struct pair_options *o, weir_channel **channel)
     uint64_t asked = o->channel.capacity;
     if (status != WEIR_OK || asked == 0 || weir_channel_info(*channel, &facts) != WEIR_OK || facts.capacity == asked)
         return status;
-    bool rounded = facts.capacity == weir_spsc_capacity(asked < WEIR_CAPACITY_MIN ? WEIR_CAPACITY_MIN : asked);
-    (void)fprintf(stderr, "%s: capacity %" PRIu64 " %s %" PRIu64 "\n", o->program, asked,
-                  rounded ? "rounded up to" : "was asked for where nobody had stated one: it is", facts.capacity);
+    bool rounded = facts.capacity > asked && facts.capacity / 4 < asked + WEIR_CAPACITY_MIN;
+    if (facts.capacity != 0) /* a consumer's may wait for its producer */
+        (void)fprintf(stderr, "%s: capacity %" PRIu64 " %s %" PRIu64 "\n", o->program, asked,
+                      rounded ? "rounded up to" : "was asked for: it is", facts.capacity);
     return status;
 }
 

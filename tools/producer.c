@@ -214,13 +214,14 @@ int main(int argc, char **argv)
     }
     options.channel.type = fd >= 0 ? PAIR_TYPE_RAW : PAIR_TYPE_GENERATED;
     options.channel.record_bytes = (uint32_t)options.message_size;
+    options.channel.identity = fd < 0 ? (uint64_t)options.id + 1 : 0; /* two may not write as one */
     pair_catch_signals();
     weir_status status = pair_open(&options, &p.channel);
     if (status != WEIR_OK)
         return pair_die_status(&options, "cannot open", status);
     weir_channel_facts facts;
     if (weir_channel_info(p.channel, &facts) == WEIR_OK) {
-        p.session = facts.producer.generation;
+        p.session = facts.producer.generation; /* another for each that has ever come */
         if (facts.consumer.presence != WEIR_ALIVE)
             p.consumers_before = facts.consumer.generation;
     }

@@ -43,7 +43,7 @@ for program in "$P" "$C"; do
     expect 1 'no size' "$program" a --capacity 1KK
     expect 1 'no size' "$program" a --capacity 1.5M
     expect 1 'at least 1' "$program" a --capacity 0
-    expect 1 'not in this version' "$program" a --kind mpsc
+    expect 1 'not in this version' "$program" a --kind mailbox
     expect 1 'unknown' "$program" a --kind spcs
     expect 1 'spin or sleep' "$program" a --wait nap
     expect 1 'dot' "$program" .hidden
