@@ -668,6 +668,93 @@ Test(broadcast_gated, an_impossible_oldest_record_or_header_is_corrupt)
     end(&s);
 }
 
+/* Words change under living ends and between them; every call is made, and none does more than answer. */
+static void allowed(weir_status status)
+{
+    bool fault = status == WEIR_E_CORRUPT || status == WEIR_E_STATE || status == WEIR_E_NOT_WEIR ||
+                 status == WEIR_E_VERSION || status == WEIR_E_INVALID || status == WEIR_E_TOO_SMALL ||
+                 status == WEIR_E_TOO_LARGE;
+    cr_assert(status == WEIR_OK || status == WEIR_EMPTY || status == WEIR_FULL || status == WEIR_AGAIN || fault,
+              "status %d", (int)status);
+}
+
+static void any_call(stage *s, reader *r, uint64_t bits)
+{
+    weir_broadcast_gated_gate gate;
+    uint32_t slot = bits >> 8 & 3, count = 0;
+    uint64_t len = bits >> 16 & 31;
+    const void *msg = NULL;
+    void *room = NULL;
+    switch (bits % 14) {
+    case 0:
+        allowed(join(s, &r[slot], slot, (uint32_t)(bits >> 20 & 7), (weir_broadcast_gated_start)(bits >> 32 & 3)));
+        break;
+    case 1:
+        allowed(weir_broadcast_gated_writer_attach(&s->w, s->mem, s->bytes, s->dead, SLOTS));
+        break;
+    case 2:
+        allowed(weir_broadcast_gated_push_array(&s->w, buffer, len, bits >> 24 & 7, &count));
+        break;
+    case 3:
+        if (weir_broadcast_gated_reserve(&s->w, len, &room) == WEIR_OK)
+            memset(room, 1, len);
+        break;
+    case 4:
+        allowed(weir_broadcast_gated_commit_more(&s->w, len));
+        break;
+    case 5:
+        weir_broadcast_gated_flush(&s->w);
+        break;
+    case 6:
+        allowed(weir_broadcast_gated_drained(&s->w));
+        break;
+    case 7:
+        allowed(weir_broadcast_gated_gate_from(&s->w, slot, &gate));
+        break;
+    case 8:
+        allowed(weir_broadcast_gated_recover(&s->w, slot, (uint32_t)(bits >> 20 & 7)));
+        break;
+    case 9:
+        if (weir_broadcast_gated_peek(&r[slot], &msg, &count) == WEIR_OK)
+            memcpy(buffer, msg, count); /* all of it is there */
+        break;
+    case 10:
+        weir_broadcast_gated_release(&r[slot]);
+        break;
+    case 11:
+        allowed(weir_broadcast_gated_reader_detach(&r[slot]));
+        break;
+    default:
+        allowed(weir_broadcast_gated_push(&s->w, buffer, len));
+    }
+}
+
+Test(broadcast_gated, any_bytes_give_a_status, .timeout = 120)
+{
+    uint64_t random = support_seed();
+    for (uint64_t round = 0; round < support_count(20000); round++) {
+        stage s;
+        reader r[SLOTS] = { { .word = NULL } };
+        begin(&s, 64 << round % 3, starts[round % STARTS]);
+        for (unsigned i = 0; i < 60; i++) {
+            uint64_t bits = support_random(&random), value = support_random(&random), kind = bits & 7;
+            if (i > 10 && i % 4 == 0) {
+                weir_atomic_u64 *word = weir_word_at(s.mem, (bits >> 8) % (s.bytes / 8) * 8);
+                uint64_t old = weir_load_rlx(word);
+                weir_store_rlx(word, kind == 0   ? value
+                                     : kind == 1 ? old ^ UINT64_C(1) << value % 64
+                                     : kind == 2 ? old + (value & 15) * 8 - 64
+                                     : kind == 3 ? WEIR_SPSC_DATA | (value & 127)
+                                     : kind == 4 ? WEIR_SPSC_PAD | (value & 127)
+                                     : kind == 5 ? (value & 7) << 32 | 1
+                                                 : 0);
+            }
+            any_call(&s, r, support_random(&random) >> 4);
+        }
+        end(&s);
+    }
+}
+
 /* ---- a writer that gives up records at every moment ---- */
 
 #if defined(__x86_64__)
