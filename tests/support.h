@@ -27,7 +27,7 @@ void support_check_status(const char *file, int line, const char *call, weir_sta
 /* Ends the program with 77 and says why on standard output. */
 __attribute__((noreturn, format(printf, 1, 2))) void support_skip(const char *format, ...);
 
-/* Makes an empty folder under /dev/shm, points WEIR_SHM_DIR at it, and removes it with all in it when the program that
+/* Makes an empty folder under /dev/shm (or under WEIR_TEST_SHM_PARENT), points WEIR_SHM_DIR at it, and removes it with all in it when the program that
  * called this exits (not when a forked child of it does, and not when it is killed).  Returns its path. */
 const char *support_shm_dir(void);
 
