@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -64,7 +65,9 @@ static void remove_shm_dir(void)
 
 const char *support_shm_dir(void)
 {
-    (void)strcpy(shm_dir, "/dev/shm/weir-test.XXXXXX");
+    const char *parent = getenv("WEIR_TEST_SHM_PARENT");
+    int len = snprintf(shm_dir, sizeof shm_dir, "%s/weir-test.XXXXXX", parent != NULL ? parent : "/dev/shm");
+    CHECK(len > 0 && (size_t)len < sizeof shm_dir);
     CHECK(mkdtemp(shm_dir) != NULL);
     CHECK(setenv("WEIR_SHM_DIR", shm_dir, 1) == 0);
     shm_dir_owner = getpid();
@@ -122,6 +125,18 @@ uint64_t support_random(uint64_t *state)
     x ^= x >> 27;
     *state = x;
     return x * UINT64_C(0x2545f4914f6cdd1d);
+}
+
+unsigned char *support_page_end(void)
+{
+    static unsigned char *end;
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    if (end == NULL) {
+        unsigned char *two = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        CHECK(two != MAP_FAILED && mprotect(two + page, page, PROT_NONE) == 0);
+        end = two + page;
+    }
+    return end;
 }
 
 int support_wait(pid_t child)

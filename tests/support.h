@@ -27,8 +27,9 @@ void support_check_status(const char *file, int line, const char *call, weir_sta
 /* Ends the program with 77 and says why on standard output. */
 __attribute__((noreturn, format(printf, 1, 2))) void support_skip(const char *format, ...);
 
-/* Makes an empty folder under /dev/shm, points WEIR_SHM_DIR at it, and removes it with all in it when the program that
- * called this exits (not when a forked child of it does, and not when it is killed).  Returns its path. */
+/* Makes an empty folder under /dev/shm (or under WEIR_TEST_SHM_PARENT), points WEIR_SHM_DIR at it, and removes it with all
+ * in it when the program that called this exits (not when a forked child of it does, and not when it is killed).
+ * Returns its path. */
 const char *support_shm_dir(void);
 
 /* Entries under dir, in it and in its folders; with print, says each on standard error. */
@@ -40,6 +41,10 @@ uint64_t support_count(uint64_t full);
 /* A seed: WEIR_TEST_SEED if set, else of the clock; printed, so that a failure can be run again. */
 uint64_t support_seed(void);
 uint64_t support_random(uint64_t *state); /* xorshift64*, Vigna 2016 */
+
+/* The end of a page behind which nobody may touch anything: what lies just before it is read or written exactly.  The
+ * same page at each call. */
+unsigned char *support_page_end(void);
 
 /* Waits for a child and gives its exit status, or -signal. */
 int support_wait(pid_t child);

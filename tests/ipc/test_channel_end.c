@@ -5,6 +5,8 @@
 #include <pthread.h>
 #include <sys/time.h>
 
+#include <weir/naming/os_linux.h>
+
 #define NAME "end"
 
 static const weir_wait all_waits[] = { WEIR_WAIT_SPIN_SLEEP, WEIR_WAIT_SPIN, WEIR_WAIT_SLEEP };
@@ -80,6 +82,34 @@ Test(channel_end, the_end_of_a_producer_comes_after_its_messages_and_once_for_ea
             CHECK(producer.generation == (uint32_t)round + 1 && producer.deaths == (uint32_t)(round + 1) / 2);
         }
         CHECK_OK(weir_channel_close(c));
+    }
+}
+
+static int (*real_lock)(int fd, int command, struct flock *range);
+static weir_atomic_u32 *sleeper; /* the peer's word */
+
+/* The peer has looked before the leaver said that it leaves, and lies down just when its slot is given up. */
+static int lock_of_a_leaver(int fd, int command, struct flock *range)
+{
+    if (command == F_OFD_SETLK && range->l_type == F_UNLCK && range->l_start < WEIR_SLOT_FIRST + WEIR_CHANNEL_SLOT_TERMS)
+        weir_store32_rlx(sleeper, 1);
+    return real_lock(fd, command, range);
+}
+
+Test(channel_end, who_closes_wakes_the_other_side_when_it_has_left_and_not_before)
+{
+    (void)support_shm_dir();
+    for (int role = WEIR_PRODUCER; role <= WEIR_CONSUMER; role++) {
+        struct third third;
+        weir_channel *channel = open_as(NAME, (weir_role)role, 4096);
+        third_open(&third, NAME);
+        sleeper = role == WEIR_PRODUCER ? &third.layout->consumer.armed : &third.layout->producer.armed;
+        real_lock = weir_linux.lock;
+        weir_linux.lock = lock_of_a_leaver;
+        CHECK_OK(weir_channel_close(channel));
+        weir_linux.lock = real_lock;
+        CHECK(weir_load32_rlx(sleeper) == 0);
+        third_close(&third);
     }
 }
 

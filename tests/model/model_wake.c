@@ -164,6 +164,17 @@ static void send_batch(void)
     MODEL_ASSERT(weir_flush(tx()) == WEIR_OK);
 }
 
+static void send_in_place(void)
+{
+    for (uint64_t sent = 0; sent < 2; sent++) {
+        uint64_t message[2] = { sent + 1, ~sent };
+        void *slot = NULL;
+        MODEL_ASSERT(weir_reserve(tx(), sizeof message, &slot, WEIR_FOREVER) == WEIR_OK);
+        WEIR_PAYLOAD_WRITE(slot, message, sizeof message);
+        MODEL_ASSERT(weir_commit(tx(), sizeof message) == WEIR_OK);
+    }
+}
+
 static void drain(void)
 {
     send_one();
@@ -229,6 +240,7 @@ static void receive_and_leave(void)
                           .preemptions = (p), .stale = (s), .must_reach = (marks), .random = 20000 }
 
 WAKE(message, "messages", send_two, receive_two, MARK_SLEPT, 3, 2);
+WAKE(place, "in place", send_in_place, receive_two, MARK_SLEPT, 3, 2);
 WAKE(batch, "a batch", send_batch, receive_two, MARK_SLEPT, 3, 2);
 WAKE(room, "room", send_four, receive_four, MARK_SLEPT, 2, 2);
 WAKE(drained, "drain", drain, receive_one_in_place, MARK_SLEPT, 3, 2);

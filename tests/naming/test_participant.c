@@ -1,5 +1,6 @@
 #include "sections.h"
 
+#include <weir/naming/os_linux.h>
 #include <weir/naming/section_layout.h>
 
 #include <criterion/criterion.h>
@@ -284,6 +285,94 @@ Test(participant, one_who_leaves_or_closes_in_order_is_not_dead)
     h = holder_start(join_in_child, NULL, &child);
     holder_finish(&h); /* ended without either */
     check_look(section, 0, WEIR_DEAD, 3, 1);
+    CHECK_OK(weir_section_close(section));
+}
+
+/* ---- another acts just before a call about a slot's lock ---- */
+
+static int (*real_lock)(int fd, int command, struct flock *range);
+
+static struct {
+    int command;       /* which call: one that asks, or one that sets */
+    short type;        /* and what */
+    void (*act)(void); /* once */
+    weir_section *peer;
+} before_lock;
+
+static int lock_behind_another(int fd, int command, struct flock *range)
+{
+    void (*act)(void) = before_lock.act;
+    if (act != NULL && command == before_lock.command && range->l_type == before_lock.type &&
+        range->l_start == WEIR_SLOT_FIRST) {
+        before_lock.act = NULL;
+        act();
+    }
+    return real_lock(fd, command, range);
+}
+
+static void watch_lock(int command, short type, void (*act)(void), weir_section *peer)
+{
+    before_lock.command = command;
+    before_lock.type = type;
+    before_lock.act = act;
+    before_lock.peer = peer;
+    real_lock = weir_linux.lock;
+    weir_linux.lock = lock_behind_another;
+}
+
+static void watched(void)
+{
+    weir_linux.lock = real_lock;
+    cr_assert_null(before_lock.act, "there was no such call");
+}
+
+static void peer_leaves(void)
+{
+    CHECK_OK(weir_participant_leave(before_lock.peer, 0));
+}
+
+static void peer_has_left(void)
+{
+    cr_assert_eq(weir_participant_glance(before_lock.peer, 0).presence, WEIR_LEFT);
+}
+
+Test(participant, one_who_leaves_between_the_look_at_its_word_and_at_its_lock_is_not_dead)
+{
+    support_shm_dir();
+    weir_section *section = create(), *other = open_again();
+    cr_assert_eq(join(other, 0, 1), 0);
+    watch_lock(F_OFD_GETLK, F_WRLCK, peer_leaves, other);
+    check_look(section, 0, WEIR_LEFT, 1, 0);
+    watched();
+    CHECK_OK(weir_section_close(other));
+    CHECK_OK(weir_section_close(section));
+}
+
+Test(participant, one_who_leaves_just_before_its_slot_is_claimed_was_not_killed)
+{
+    support_shm_dir();
+    weir_section *section = create(), *other = open_again();
+    weir_participant before;
+    cr_assert_eq(join(other, 0, 1), 0);
+    watch_lock(F_OFD_SETLK, F_WRLCK, peer_leaves, other);
+    CHECK_OK(weir_participant_claim(section, 0, 1, &before));
+    watched();
+    cr_assert(before.presence == WEIR_LEFT && before.generation == 1 && before.deaths == 0);
+    check_look(other, 0, WEIR_LEFT, 1, 0);
+    CHECK_OK(weir_section_close(other));
+    CHECK_OK(weir_section_close(section));
+}
+
+Test(participant, who_leaves_says_so_before_its_slot_is_free)
+{
+    support_shm_dir();
+    weir_section *section = create(), *other = open_again();
+    for (int closes = 0; closes < 2; closes++) {
+        cr_assert_eq(join(other, 0, 1), 0);
+        watch_lock(F_OFD_SETLK, F_UNLCK, peer_has_left, section);
+        CHECK_OK(closes ? weir_section_close(other) : weir_participant_leave(other, 0));
+        watched();
+    }
     CHECK_OK(weir_section_close(section));
 }
 

@@ -222,10 +222,25 @@ Test(section, close_goes_to_where_the_section_was_opened_whatever_the_environmen
     cr_assert_eq(support_entries(dir, true), 0);
 }
 
+static int (*real_openat)(int dir, const char *path, int flags, mode_t mode);
+
+/* Between two calls another thread may fork and exec: each descriptor is made so that exec closes it. */
+static int openat_closed_by_exec(int dir, const char *path, int flags, mode_t mode)
+{
+    cr_assert((flags & O_CLOEXEC) != 0, "%s", path);
+    return real_openat(dir, path, flags, mode);
+}
+
 Test(section, descriptors_do_not_survive_exec)
 {
     const char *dir = support_shm_dir();
+    static const weir_section_options to_look = { .access = WEIR_READ_ONLY };
+    weir_section *other, *observer;
+    real_openat = weir_linux.openat;
+    weir_linux.openat = openat_closed_by_exec;
     weir_section *section = create("cloexec", 4096);
+    CHECK_OK(weir_section_open(&other, "cloexec", NULL));
+    CHECK_OK(weir_section_open(&observer, "cloexec", &to_look));
     unsigned found = 0;
     for (int fd = 0; fd < 256; fd++) {
         char link[64], target[512] = "";
@@ -235,8 +250,11 @@ Test(section, descriptors_do_not_survive_exec)
             found++;
         }
     }
-    cr_assert_eq(found, 1);
+    cr_assert_eq(found, 3);
+    CHECK_OK(weir_section_close(observer));
+    CHECK_OK(weir_section_close(other));
     CHECK_OK(weir_section_close(section));
+    weir_linux.openat = real_openat;
 }
 
 Test(section, close_accepts_null_and_refuses_while_views_are_mapped)

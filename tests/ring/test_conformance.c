@@ -63,6 +63,30 @@ Test(conformance, records_of_every_size_pass_at_every_offset)
         }
 }
 
+Test(conformance, push_reads_exactly_the_message_and_pop_writes_exactly_the_record)
+{
+    for (size_t k = 0; k < RING_KINDS; k++) {
+        const ring_kind *kind = &ring_kinds[k];
+        ring r;
+        ring_make(&r, kind, 1, 1024, 0);
+        uint32_t max = kind->record_max(r.capacity), got = 0;
+        unsigned from;
+        uint64_t lost;
+        for (uint32_t len = 0; len <= max; len++)
+            for (int more = 0; more < 2; more++) {
+                unsigned char *msg = support_page_end() - len; /* one byte more is a fault */
+                record_fill(msg, 0, len, len);
+                CHECK_OK(kind->push(&r, 0, msg, len, more != 0));
+                kind->flush(&r, 0);
+                memset(msg, 0, len);
+                CHECK_OK(kind->pop_more(&r, msg, len, &got, &from, &lost));
+                cr_assert(got == len && record_is(msg, 0, len, len), "%s: %u bytes", kind->name, len);
+                kind->release(&r);
+            }
+        ring_free(&r);
+    }
+}
+
 Test(conformance, a_record_over_the_limit_is_refused_and_one_too_long_for_the_buffer_stays)
 {
     for (size_t k = 0; k < RING_KINDS; k++) {

@@ -28,6 +28,7 @@ static struct {
     value *v; /* null: nothing happens */
     unsigned values, times, looks; /* so many new values, at so many looks */
     bool reserve;
+    bool lengthen; /* the newest one's slot states VALUE_MAX: no writer does that */
     uint64_t seq;
 } between;
 
@@ -55,6 +56,11 @@ static void put(value *v, uint64_t seq, uint32_t len)
     CHECK_OK(weir_latest_write(&v->w, bytes, len));
 }
 
+static weir_atomic_u64 *slot_word(const value *v, uint64_t number, uint64_t off)
+{
+    return weir_word_at(v->mem + WEIR_LATEST_CONTROL + weir_latest_off(number, v->w.mask, v->w.stride), off);
+}
+
 static void look_again(void)
 {
     void *slot = NULL;
@@ -66,6 +72,8 @@ static void look_again(void)
         put(between.v, ++between.seq, VALUE_MAX);
     if (between.reserve)
         CHECK_OK(weir_latest_reserve(&between.v->w, &slot));
+    if (between.lengthen)
+        weir_store_rlx(slot_word(between.v, between.v->w.number, 8), VALUE_MAX);
 }
 
 static void open_value(value *v, uint32_t value_max, uint32_t slots, uint64_t start)
@@ -81,11 +89,6 @@ static void open_value(value *v, uint32_t value_max, uint32_t slots, uint64_t st
 }
 
 static weir_latest_layout *control(const value *v) { return (weir_latest_layout *)(void *)v->mem; }
-
-static weir_atomic_u64 *slot_word(const value *v, uint64_t number, uint64_t off)
-{
-    return weir_word_at(v->mem + WEIR_LATEST_CONTROL + weir_latest_off(number, v->w.mask, v->w.stride), off);
-}
 
 /* Reads, and touches nothing but what it read. */
 static void expect(value *v, uint64_t number, uint64_t seq, uint32_t len)
@@ -430,6 +433,37 @@ Test(latest, an_impossible_length_is_corrupt_unless_the_slot_was_overwritten)
         weir_store_rlx(slot_word(&v, 5, 8), 8);
         expect_not(&v, WEIR_E_CORRUPT); /* for good */
         cr_assert_eq(weir_latest_number(&v.r), 0);
+    }
+    free(v.mem);
+}
+
+Test(latest, a_length_that_changes_behind_the_copy_is_not_given_out)
+{
+    value v;
+    open_value(&v, VALUE_MAX, 4, 0);
+    put(&v, 1, 8);
+    memset(&between, 0, sizeof between);
+    between.v = &v;
+    between.lengthen = true;
+    between.times = 1;
+    expect(&v, 1, 1, 8);
+    between.v = NULL;
+    free(v.mem);
+}
+
+Test(latest, write_reads_exactly_the_value_and_read_writes_exactly_it)
+{
+    value v;
+    open_value(&v, VALUE_MAX, 4, 0);
+    for (uint32_t len = 0; len <= VALUE_MAX; len++) {
+        unsigned char *bytes = support_page_end() - len; /* one byte more is a fault */
+        uint32_t got = 77;
+        uint64_t number = 77;
+        record_fill(bytes, 0, len, len);
+        CHECK_OK(weir_latest_write(&v.w, bytes, len));
+        memset(bytes, 0, len);
+        CHECK_OK(weir_latest_read(&v.r, bytes, len, &got, &number));
+        cr_assert(got == len && number == len + 1 && record_is(bytes, 0, len, len), "%u bytes", len);
     }
     free(v.mem);
 }

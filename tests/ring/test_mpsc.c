@@ -529,6 +529,26 @@ Test(mpsc_ordered, batches_take_their_place_when_pushed_and_a_wrap_of_the_stamps
     }
 }
 
+Test(mpsc_ordered, what_was_reserved_takes_its_place_when_it_is_committed)
+{
+    ring r;
+    ring_make(&r, ordered, 3, 256, 0);
+    for (uint64_t i = 0; i < 50; i++) {
+        void *slot[2] = { NULL, NULL };
+        for (unsigned lane = 0; lane < 2; lane++)
+            CHECK_OK(r.kind->reserve(&r, lane, 8, &slot[lane]));
+        put(&r, 2, i);
+        for (unsigned lane = 2; lane-- > 0;) {
+            record_fill(slot[lane], lane, i, 8);
+            CHECK_OK(r.kind->commit(&r, lane, 8, false));
+        }
+        for (unsigned lane = 3; lane-- > 0;)
+            expect(&r, lane, i);
+        r.kind->release(&r);
+    }
+    ring_free(&r);
+}
+
 static struct {
     ring *r; /* the producers' view */
     unsigned char *page;
