@@ -91,7 +91,7 @@ static weir_atomic_u32 *sleeper; /* the peer's word */
 /* The peer has looked before the leaver said that it leaves, and lies down just when its slot is given up. */
 static int lock_of_a_leaver(int fd, int command, struct flock *range)
 {
-    if (command == F_OFD_SETLK && range->l_type == F_UNLCK && range->l_start < WEIR_SLOT_FIRST + WEIR_CHANNEL_SLOT_TERMS)
+    if (command == F_OFD_SETLK && range->l_type == F_UNLCK && range->l_start < WEIR_SLOT_FIRST + weir_channel_slot_terms(1, 1))
         weir_store32_rlx(sleeper, 1);
     return real_lock(fd, command, range);
 }
@@ -103,7 +103,7 @@ Test(channel_end, who_closes_wakes_the_other_side_when_it_has_left_and_not_befor
         struct third third;
         weir_channel *channel = open_as(NAME, (weir_role)role, 4096);
         third_open(&third, NAME);
-        sleeper = role == WEIR_PRODUCER ? &third.layout->consumer.armed : &third.layout->producer.armed;
+        sleeper = role == WEIR_PRODUCER ? &third.layout->consumer.armed : &third.layout->member[0].sleeper.armed;
         real_lock = weir_linux.lock;
         weir_linux.lock = lock_of_a_leaver;
         CHECK_OK(weir_channel_close(channel));
