@@ -67,7 +67,7 @@ static void *produce(void *arg)
     unsigned spins = 0;
     uint64_t random = s->seed + e->id + 1, seq = 0, published = 0;
     CHECK_OK(kind->attach_producer(&s->r, e->id));
-    while (seq % 64 != 0 || now_ms() < s->deadline_ms) {
+    while (seq == 0 || seq % 64 != 0 || now_ms() < s->deadline_ms) {
         uint64_t bits = support_random(&random);
         bool more = bits % 4 == 0;
         uint64_t began = weir_fetch_add_rlx(&s->clock, 1);
@@ -180,7 +180,7 @@ static void *cast(void *arg)
     const ring_kind *kind = s->r.kind;
     unsigned char msg[1024];
     uint64_t random = s->seed, seq = 0, published = 0;
-    while (seq % 64 != 0 || now_ms() < s->deadline_ms) {
+    while (seq == 0 || seq % 64 != 0 || now_ms() < s->deadline_ms) {
         uint64_t bits = support_random(&random);
         bool more = bits % 4 == 0;
         uint32_t len = length(seq, 0, kind->record_max(s->r.capacity));
@@ -280,7 +280,7 @@ static void *write_values(void *arg)
     uint64_t random = s->seed, number = 0;
     void *slot = NULL;
     CHECK_OK(weir_latest_writer_attach(&w, s->r.mem, s->r.bytes));
-    while (number % 64 != 0 || now_ms() < s->deadline_ms) {
+    while (number == 0 || number % 64 != 0 || now_ms() < s->deadline_ms) {
         uint64_t bits = support_random(&random);
         uint32_t len = length(++number, 0, s->value_max);
         record_fill(value, 0, number, len);
