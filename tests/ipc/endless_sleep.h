@@ -1,5 +1,6 @@
 /* tests/ipc/endless_sleep.h - sleeps that only a wake ends: one that nobody ends is a failure, however fast or slow the
- * machine is.  With the bound that sleeps have it would be a late return, as any may be on a busy machine.  For the programs that tests/CMakeLists.txt links with --wrap=weir_os_sleep. */
+ * machine is.  With the bound that sleeps have it would be a late return, as any may be on a busy machine.
+ * For the tests that tests/CMakeLists.txt links with --wrap=weir_os_sleep. */
 #ifndef WEIR_TESTS_ENDLESS_SLEEP_H
 #define WEIR_TESTS_ENDLESS_SLEEP_H
 

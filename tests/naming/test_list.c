@@ -578,7 +578,8 @@ Test(list, clean_takes_nothing_from_those_who_create_and_close_meanwhile)
             _exit(0);
         }
     }
-    for (int64_t end = monotonic_ns() + (int64_t)support_count(1000) * 1000000; monotonic_ns() < end || cleaned == 0; rounds++) {
+    int64_t end = monotonic_ns() + (int64_t)support_count(1000) * 1000000;
+    for (; monotonic_ns() < end || cleaned == 0; rounds++) {
         CHECK_OK(weir_section_clean(clean_in_race, &cleaned));
         CHECK_OK(weir_section_list(list_in_race, NULL));
     }
