@@ -8,6 +8,8 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#define KIB64 UINT64_C(65536)
+
 /* ---- mode ---- */
 
 Test(section_strange, the_mode_is_the_one_asked_for_whatever_the_umask)
@@ -335,7 +337,28 @@ Test(section_strange, a_shared_memory_directory_that_cannot_be_used_is_named)
     cr_assert(detail_has("/proc"), "%s", weir_error_detail());
 }
 
-/* ---- a size that changes to nonsense ---- */
+/* ---- a size that changes to nonsense, or that is there no more ---- */
+
+/* The section would promise what was cut off, and a hole would be there. */
+Test(section_strange, extend_of_what_was_cut_is_corrupt_and_makes_no_hole)
+{
+    const char *dir = support_shm_dir();
+    weir_section *section = create("cut", 4 * KIB64);
+    path_text path = section_path(dir, "cut");
+    const off_t cuts[] = { 4096 + 4 * (off_t)KIB64 - 1, 4096 + (off_t)KIB64, 4096 };
+    for (size_t i = 0; i < sizeof cuts / sizeof cuts[0]; i++) {
+        cr_assert_eq(truncate(path.text, cuts[i]), 0);
+        for (uint64_t size = KIB64; size <= 16 * KIB64; size *= 4) {
+            CHECK_KEEPS_ERRNO(weir_section_extend(section, size), WEIR_E_CORRUPT);
+            cr_assert(detail_has("cut"), "%s", weir_error_detail());
+        }
+        struct stat st;
+        cr_assert(stat(path.text, &st) == 0 && st.st_size == cuts[i], "it was made %lld bytes long",
+                  (long long)st.st_size);
+    }
+    CHECK_OK(weir_section_close(section));
+    cr_assert_eq(support_entries(dir, true), 0);
+}
 
 Test(section_strange, a_size_that_the_file_does_not_have_is_corrupt_and_not_believed)
 {

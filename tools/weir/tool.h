@@ -33,7 +33,7 @@ const char *tool_access(weir_access access);
  * terminal. */
 int tool_character(const char *text);
 
-/* tool_json_text prints a string as JSON has it; of bytes that are no character, each as the character of its number. */
+/* tool_json_text prints a string as JSON has it; a byte that is no character as the character of its number. */
 void tool_json_text(const char *text);
 
 /* tool_json_info prints the members of a section, without braces. */
