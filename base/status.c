@@ -28,7 +28,7 @@ static const struct status_row rows[] = {
     ROW(WEIR_E_NAME, "malformed name"),
     ROW(WEIR_E_NOT_FOUND, "no live section of that name"),
     ROW(WEIR_E_EXISTS, "a live section of that name exists"),
-    ROW(WEIR_E_IN_USE, "the role is held by a live participant"),
+    ROW(WEIR_E_IN_USE, "somebody alive holds it"),
     ROW(WEIR_E_PERMISSION, "not permitted"),
     ROW(WEIR_E_NO_SPACE, "not enough memory behind the section"),
     ROW(WEIR_E_NO_MEMORY, "this process is out of memory, address space or descriptors"),

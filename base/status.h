@@ -22,7 +22,7 @@ typedef enum weir_status {
     WEIR_E_NAME = -2,         /* a name outside the grammar */
     WEIR_E_NOT_FOUND = -3,    /* no live section of that name */
     WEIR_E_EXISTS = -4,       /* a live section of that name is there */
-    WEIR_E_IN_USE = -5,       /* the role or slot belongs to a live participant */
+    WEIR_E_IN_USE = -5,       /* the role, the slot or the section is held by somebody alive */
     WEIR_E_PERMISSION = -6,   /* the system, or the owner or mode of what is there, forbids it */
     WEIR_E_NO_SPACE = -7,     /* the memory behind the section cannot be had */
     WEIR_E_NO_MEMORY = -8,    /* this process is out of memory, address space or descriptors */

@@ -14,6 +14,8 @@ WEIR_BEGIN_DECLS
  * options: access; flags WEIR_FILE_CREATE or WEIR_FILE_NEW (mode, group: the new file's), WEIR_DUMP,
  *          WEIR_EXPECT_OWNER (else anybody's file will do); want, demand.
  * Access:  WEIR_READ_WRITE: a file shorter than size_bytes is grown to it, with zeros, really allocated.
+ *          Holes that it has stay holes, so that it may be larger than its disk: a write to one is a fault where the
+ *          disk is full.
  *          WEIR_READ_ONLY, WEIR_COPY_ON_WRITE: the file is not changed.
  * Returns:  WEIR_OK; WEIR_E_EMPTY_FILE (the file is empty and no size was given); WEIR_E_FILE_SHORT (read-only or
  *           copy-on-write, and larger than the file); WEIR_E_NOT_FOUND; WEIR_E_EXISTS (WEIR_FILE_NEW); WEIR_E_INVALID

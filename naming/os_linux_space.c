@@ -13,6 +13,8 @@
 
 #define CHUNK (UINT64_C(16) << 20) /* bytes of one fallocate; */
 #define CHUNK_MIN UINT64_C(65536)  /* a signal undoes it, so it shrinks until it passes between two */
+#define KEPT (UINT64_C(1) << 20)   /* bytes that no section takes of a memory limit, */
+#define KEPT_OF 128                /* and of so many bytes one more: page tables, the file's index */
 #define TMPFS_MAGIC 0x01021994
 #define RAMFS_MAGIC 0x858458f6
 
@@ -66,21 +68,23 @@ static const struct cgroup_files cgroup_v2 = { "memory.max", "memory.current", "
 static const struct cgroup_files cgroup_v1 = { "memory.limit_in_bytes", "memory.usage_in_bytes",
                                                "total_inactive_file ", "total_active_file " };
 
-/* Room left in one cgroup; UINT64_MAX where it has no limit. */
+/* Room for need bytes left in one cgroup; UINT64_MAX where it has no limit.  Who takes the last page of it is killed at
+ * the next, be that of a page table, or of another process: so some is kept. */
 static uint64_t cgroup_room(const char *folder, const struct cgroup_files *files, uint64_t need)
 {
     uint64_t max, current;
     if (!cgroup_number(folder, files->max, &max) || !cgroup_number(folder, files->current, &current))
         return UINT64_MAX;
-    uint64_t room = max > current ? max - current : 0;
-    if (room >= need)
-        return room;
+    uint64_t room = max > current ? max - current : 0, kept = KEPT + need / KEPT_OF;
+    if (room >= need + kept)
+        return room - kept;
     /* Clean file pages are given up under pressure before anybody is killed. */
     char path[4096 + 64], stat[8192];
     (void)snprintf(path, sizeof path, "%s/memory.stat", folder);
     if (weir_linux_read_file(path, stat, sizeof stat) > 0)
         room += number_after(stat, files->inactive) + number_after(stat, files->active);
-    return room < max ? room : max;
+    room = room < max ? room : max;
+    return room > kept ? room - kept : 0;
 }
 
 /* The least room among this process's memory cgroup and its ancestors, and which one that is. */
@@ -147,7 +151,8 @@ static weir_status check_memory(int fd, uint64_t need)
         return WEIR_OK;
     uint64_t room = cgroups_room(need, folder);
     if (room < need)
-        return weir_fail(WEIR_E_NO_SPACE, "needs %s, the memory limit of %s leaves %s: raise it or ask for less",
+        return weir_fail(WEIR_E_NO_SPACE,
+                         "needs %s, the memory limit of %s leaves %s for sections: raise it or ask for less",
                          weir_size_text(a, need), folder, weir_size_text(b, room));
     if (need <= CHUNK) /* not worth a look at the machine: it has that much, or is past help */
         return WEIR_OK;

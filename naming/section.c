@@ -422,6 +422,16 @@ weir_status weir_section_range(weir_section *section, uint64_t offset, uint64_t 
     return WEIR_OK;
 }
 
+weir_status weir_section_check_file(weir_section *section, uint64_t end)
+{
+    uint64_t bytes = 0;
+    weir_status status = weir_os_bytes(&section->os, &bytes);
+    if (status == WEIR_OK && (bytes < section->content_off || end > bytes - section->content_off))
+        return weir_fail(WEIR_E_CORRUPT, "the file of %s was cut to %llu bytes", section->os.title,
+                         (unsigned long long)bytes);
+    return status;
+}
+
 weir_status weir_section_extend(weir_section *section, uint64_t size_bytes)
 {
     weir_status status = weir_section_check_writer(section);
@@ -438,6 +448,8 @@ weir_status weir_section_extend(weir_section *section, uint64_t size_bytes)
     if (status != WEIR_OK)
         return status;
     status = weir_section_refresh(section);
+    if (status == WEIR_OK) /* or what was cut off would be a hole in what is promised */
+        status = weir_section_check_file(section, section->size);
     if (status == WEIR_OK && size_bytes > section->size) {
         status = weir_os_grow(&section->os, section->content_off + section->size, section->content_off + size_bytes);
         if (status == WEIR_OK && !file)

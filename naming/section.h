@@ -152,8 +152,8 @@ WEIR_API const char *weir_section_name(const weir_section *section);
  *
  * Returns:  WEIR_OK (also when it is that long already); WEIR_E_INVALID; WEIR_E_NO_SPACE; WEIR_E_PERMISSION
  *           (read-only, or sealed); WEIR_E_STATE (its room was reserved at creation); WEIR_E_BUSY (another has been at
- *           it for 2 seconds: it is stopped, or allocates much); WEIR_E_CORRUPT (the file is shorter than its header
- *           says); WEIR_E_UNSUPPORTED (a demanded node); WEIR_E_FORKED; WEIR_E_OS.
+ *           it for 2 seconds: it is stopped, or allocates much); WEIR_E_CORRUPT (the file was cut shorter than the
+ *           section); WEIR_E_UNSUPPORTED (a demanded node); WEIR_E_NO_MEMORY; WEIR_E_FORKED; WEIR_E_OS.
  * If killed: the old size stands; memory behind it may stay allocated until the next extend, or until the section
  * goes. */
 WEIR_API weir_status weir_section_extend(weir_section *section, uint64_t size_bytes);

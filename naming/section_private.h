@@ -42,6 +42,9 @@ weir_status weir_section_refresh(weir_section *section);
 /* weir_section_range checks [offset, offset + *size) against the content, refreshed; *size 0 becomes what is left. */
 weir_status weir_section_range(weir_section *section, uint64_t offset, uint64_t *size);
 
+/* weir_section_check_file: is the file still as long as the content up to `end` needs?  WEIR_E_CORRUPT if not. */
+weir_status weir_section_check_file(weir_section *section, uint64_t end);
+
 /* weir_views_reach makes what is committed of [from, to) of the content reachable in every view of the handle. */
 weir_status weir_views_reach(weir_section *section, uint64_t from, uint64_t to);
 

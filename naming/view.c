@@ -78,17 +78,6 @@ weir_status weir_views_reach(weir_section *section, uint64_t from, uint64_t to)
     return status;
 }
 
-/* Is the file still as long as the range needs?  A touch behind its end would be fatal. */
-static weir_status check_file(weir_section *section, uint64_t end)
-{
-    uint64_t bytes = 0;
-    weir_status status = weir_os_bytes(&section->os, &bytes);
-    if (status == WEIR_OK && (bytes < section->content_off || end > bytes - section->content_off))
-        return weir_fail(WEIR_E_CORRUPT, "the file of %s was cut to %llu bytes", section->os.title,
-                         (unsigned long long)bytes);
-    return status;
-}
-
 /* Maps size_bytes of the content, refreshed and checked, or room for them, and remembers it. */
 static weir_status map_node(weir_view *out, weir_section *section, uint64_t offset, uint64_t size_bytes,
                             weir_access access, bool growing)
@@ -141,7 +130,7 @@ weir_status weir_view_map(weir_view *out, weir_section *section, uint64_t offset
                          (unsigned long long)offset);
     status = weir_section_range(section, offset, &size_bytes);
     if (status == WEIR_OK)
-        status = check_file(section, offset + size_bytes);
+        status = weir_section_check_file(section, offset + size_bytes); /* a touch behind it would be fatal */
     if (status != WEIR_OK)
         return status;
     if (access == WEIR_READ_WRITE && (weir_section_seals(section) & WEIR_SEAL_WRITE) != 0)
@@ -159,7 +148,7 @@ weir_status weir_view_map_growing(weir_view *out, weir_section *section, uint64_
         return weir_fail(WEIR_E_STATE, "%s cannot grow while it is in use", section->os.title);
     status = weir_section_range(section, 0, &content);
     if (status == WEIR_OK)
-        status = check_file(section, content);
+        status = weir_section_check_file(section, content);
     if (status != WEIR_OK)
         return status;
     if (room_bytes > WEIR_SECTION_SIZE_MAX)

@@ -452,6 +452,8 @@ static void on_signal(int number)
     weir_channel_facts facts;
     int saved = errno;
     (void)number;
+    if (at_signal.self->busy == 0)
+        return; /* before the call, or behind it: the machine was slow */
     note(weir_send(at_signal.self, &id, 8, WEIR_FOREVER));
     note(weir_send_more(at_signal.self, &id, 8, WEIR_FOREVER));
     note(weir_reserve(at_signal.self, 8, &slot, WEIR_FOREVER));
@@ -538,17 +540,20 @@ Test(channel_end, a_signal_does_not_end_a_wait_early)
         at_signal.self = c;
         at_signal.other = p; /* of a channel where nobody waits */
         at_signal.self_sends = false;
-        with_signals(1);
-        int64_t begin = help_now_ns();
-        weir_status status = receive_nothing(c, WEIR_MILLISECONDS(100));
-        int64_t took = help_now_ns() - begin;
-        int ticks = at_signal.ticks;
-        weir_status wrong = at_signal.wrong;
-        with_signals(0);
-        CHECK_STATUS(status, WEIR_TIMEOUT);
-        CHECK(took >= WEIR_MILLISECONDS(100));
+        int ticks = 0;
+        for (int64_t end = help_now_ns() + HELP_DEADLINE; ticks < 2 && help_now_ns() < end;) {
+            with_signals(1);
+            int64_t begin = help_now_ns();
+            weir_status status = receive_nothing(c, WEIR_MILLISECONDS(100));
+            int64_t took = help_now_ns() - begin;
+            ticks = at_signal.ticks;
+            weir_status wrong = at_signal.wrong;
+            with_signals(0);
+            CHECK_STATUS(status, WEIR_TIMEOUT);
+            CHECK(took >= WEIR_MILLISECONDS(100));
+            CHECK_STATUS(wrong, WEIR_E_BUSY);
+        }
         CHECK(ticks >= 2);
-        CHECK_STATUS(wrong, WEIR_E_BUSY);
         CHECK_OK(weir_channel_close(p));
         CHECK_OK(weir_channel_close(c));
     }

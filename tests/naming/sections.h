@@ -133,6 +133,11 @@ static inline int64_t monotonic_ns(void)
     return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
 }
 
+/* Who waits for somebody who does not give way does so for 2 seconds: what takes less has not waited.  Of what has, no
+ * more can be said on a busy machine than that it comes back. */
+#define WAIT_NS INT64_C(1900000000)
+#define HANGS_NS INT64_C(60000000000)
+
 /* Looks until condition holds, at most 20 seconds. */
 #define CHECK_SOON(condition)                                                                                         \
     do {                                                                                                              \

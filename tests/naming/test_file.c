@@ -296,6 +296,9 @@ Test(file, no_view_is_given_of_what_was_cut_from_it_since)
             CHECK_STATUS(weir_view_map(&view, section, KIB64, 101, access), WEIR_E_CORRUPT);
             CHECK_STATUS(weir_view_map(&view, section, 2 * KIB64, 1, access), WEIR_E_CORRUPT);
             cr_assert(view.base == NULL && view.size == 7);
+            CHECK_STATUS(weir_section_extend(section, 5 * KIB64),
+                         access == WEIR_READ_WRITE ? WEIR_E_CORRUPT : WEIR_E_PERMISSION);
+            cr_assert_eq(file_size(path.text), KIB64 + 100);
             view = map(section, KIB64, 100, access); /* what is there can be had */
             cr_assert_eq(((unsigned char *)view.base)[99], pattern(KIB64 + 99));
             CHECK_OK(weir_view_unmap(&view));

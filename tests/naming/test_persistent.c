@@ -45,7 +45,7 @@ static void check_remove(const char *name, weir_status expected)
     CHECK_KEEPS_ERRNO(weir_section_remove(name), expected);
     cr_assert(expected == WEIR_OK || *weir_error_detail() != 0);
     cr_assert_eq(open_fds(), fds, "remove left a descriptor open");
-    cr_assert_lt(monotonic_ns() - from, INT64_C(1000000000));
+    cr_assert_lt(monotonic_ns() - from, WAIT_NS);
 }
 
 /* ---- it stays ---- */
@@ -451,7 +451,7 @@ Test(persistent, remove_gives_up_after_2_seconds_where_somebody_holds_the_name_l
     unsigned fds = open_fds();
     CHECK_KEEPS_ERRNO(weir_section_remove(names[1]), WEIR_E_BUSY);
     int64_t took = monotonic_ns() - from;
-    cr_assert(took >= INT64_C(1900000000) && took < INT64_C(5000000000), "%lld ns", (long long)took);
+    cr_assert(took >= WAIT_NS && took < HANGS_NS, "%lld ns", (long long)took);
     cr_assert(detail_has(names[1]) && detail_has("2 seconds"), "%s", weir_error_detail());
     cr_assert_eq(open_fds(), fds);
     cr_assert_eq(close(fd), 0);

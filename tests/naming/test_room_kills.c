@@ -20,7 +20,7 @@ static void left_committed(struct scene *s, long n, const char *text)
     CHECK_OK(weir_view_map(&s->view, s->other, 0, 0, WEIR_READ_WRITE));
     int64_t from = monotonic_ns();
     CHECK_OK(weir_section_commit(s->other, 0, 0));
-    EXPECT(monotonic_ns() - from < INT64_C(1000000000), "%s: a dead process's lock was waited for", text);
+    EXPECT(monotonic_ns() - from < WAIT_NS, "%s: a dead process's lock was waited for", text);
     EXPECT(count_committed(s->other) == GRANULES && reaches_what_is_committed(s->other, &s->view), "%s: not all", text);
     EXPECT(holds(&s->view, 0, 1, PATTERN), "%s: what was committed is not as it was", text);
     EXPECT(holds(&s->view, 1, GRANULES, ZEROS), "%s: it is not zeroed", text);

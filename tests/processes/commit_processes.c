@@ -273,7 +273,7 @@ static int try_to_come(int way)
     weir_section *section = NULL;
     weir_section_options options = { .access = way == 1 ? WEIR_READ_ONLY : WEIR_READ_WRITE };
     weir_status status = way == 2 ? weir_section_remove(NAME) : weir_section_open(&section, NAME, &options);
-    return status == WEIR_E_BUSY && section == NULL && monotonic_ns() - from > INT64_C(1900000000);
+    return status == WEIR_E_BUSY && section == NULL && monotonic_ns() - from > WAIT_NS;
 }
 
 static void stopped_in_the_middle_it_keeps_others_out_for_two_seconds_at_most(void)
@@ -449,11 +449,17 @@ static void between_rounds(weir_section *section, uint64_t *seed)
     CHECK_OK(weir_view_unmap(&view));
 }
 
+static bool all_was_met(void)
+{
+    return model->committed_ok > 0 && model->no_space > 0 && model->writes > 0;
+}
+
+/* Rounds more than asked for where the machine is slow. */
 static void storm(uint64_t seed, uint64_t rounds)
 {
     uint64_t kills = 0;
     weir_section *section = make(SIZE);
-    for (uint64_t round = 0; round < rounds; round++) {
+    for (uint64_t round = 0; round < rounds || !all_was_met(); round++) {
         pid_t workers[WORKERS];
         bool gently = round % 2 == 0; /* else this process only looks, and all are killed in the end */
         SET(model->stop, 0u);
@@ -489,7 +495,6 @@ static void storm(uint64_t seed, uint64_t rounds)
     (void)printf("%llu kills, %llu commits, %llu refused for space, %llu granules written\n",
                  (unsigned long long)kills, (unsigned long long)model->committed_ok,
                  (unsigned long long)model->no_space, (unsigned long long)model->writes);
-    CHECK(model->committed_ok > 0 && model->no_space > 0 && model->writes > 0); /* or this shows little */
     end(section);
 }
 

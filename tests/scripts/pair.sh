@@ -21,7 +21,7 @@ expect() {
     want=$1
     pattern=$2
     shift 2
-    timeout 20 "$@" >"$work/out" 2>"$work/err" </dev/null
+    timeout 60 "$@" >"$work/out" 2>"$work/err" </dev/null
     got=$?
     [ $got -eq "$want" ] || bad "$* ended $got, not $want: $(cat "$work/err")"
     [ "$(wc -l <"$work/err")" -eq 1 ] || bad "$*: $(wc -l <"$work/err") lines on standard error"
@@ -195,19 +195,19 @@ consumer=$!
 "$P" busy --rate 1000 >"$work/p" 2>&1 &
 producer=$!
 until_data "$work/data"
-timeout 5 "$P" busy >/dev/null 2>"$work/err"
+timeout 60 "$P" busy >/dev/null 2>"$work/err"
 is "a second producer's status" $? 1
 grep -q 'live producer' "$work/err" || bad "a second producer was told: $(cat "$work/err")"
-timeout 5 "$C" busy >/dev/null 2>"$work/err"
+timeout 60 "$C" busy >/dev/null 2>"$work/err"
 is "a second consumer's status" $? 1
 grep -q 'live consumer' "$work/err" || bad "a second consumer was told: $(cat "$work/err")"
-timeout 5 "$P" busy --capacity 1M >/dev/null 2>"$work/err"
+timeout 60 "$P" busy --capacity 1M >/dev/null 2>"$work/err"
 is "a second producer with another capacity" $? 1
 
 # A refused consumer has lost nobody's file and left none.
-timeout 5 "$C" busy --output "$work/data" >/dev/null 2>&1
+timeout 60 "$C" busy --output "$work/data" >/dev/null 2>&1
 is "a refused consumer's status" $? 1
-timeout 5 "$C" busy --output "$work/new" >/dev/null 2>&1
+timeout 60 "$C" busy --output "$work/new" >/dev/null 2>&1
 [ ! -e "$work/new" ] || bad "a refused consumer left a file"
 [ -s "$work/data" ] || bad "a refused consumer emptied a file"
 
@@ -232,7 +232,7 @@ consumer=
 "$C" terms --capacity 4096 >/dev/null 2>&1 &
 consumer=$!
 until_there terms
-timeout 5 "$P" terms --capacity 1M >/dev/null 2>"$work/err"
+timeout 60 "$P" terms --capacity 1M >/dev/null 2>"$work/err"
 is "a mismatch's status" $? 1
 grep -q 4096 "$work/err" && grep -q 1048576 "$work/err" || bad "a mismatch said: $(cat "$work/err")"
 kill -TERM $consumer
@@ -244,7 +244,7 @@ consumer=
 "$P" unstated --count 10 >/dev/null 2>&1 &
 producer=$!
 until_there unstated
-timeout 10 "$C" unstated --capacity 1M >"$work/c" 2>"$work/err"
+timeout 60 "$C" unstated --capacity 1M >"$work/c" 2>"$work/err"
 is "a consumer whose capacity nobody contradicts" $? 0
 grep -q '262144' "$work/err" || bad "the real capacity was not reported: $(cat "$work/err")"
 wait $producer
@@ -275,18 +275,18 @@ kill $reader
 "$C" closed --capacity 5000 --count 3 <&- >&- 2>&- &
 consumer=$!
 until_there closed
-timeout 10 "$P" closed --count 3 >/dev/null 2>"$work/err" || bad "after closed descriptors: $(cat "$work/err")"
+timeout 60 "$P" closed --count 3 >/dev/null 2>"$work/err" || bad "after closed descriptors: $(cat "$work/err")"
 wait $consumer
 consumer=
 "$C" full >/dev/full 2>/dev/null &
 consumer=$!
-timeout 10 "$P" full --count 3 >/dev/null
+timeout 60 "$P" full --count 3 >/dev/null
 wait $consumer
 is "a consumer's whose summary is lost" $? 1
 consumer=
 
 # A relative directory is one that the process may leave.
-(cd "$work" && WEIR_SHM_DIR=shm timeout 10 "$C" relative --count 0 >/dev/null) || bad "a relative WEIR_SHM_DIR"
+(cd "$work" && WEIR_SHM_DIR=shm timeout 60 "$C" relative --count 0 >/dev/null) || bad "a relative WEIR_SHM_DIR"
 
 # Two producers, one after the other, to one consumer.
 "$C" two --producers 2 >"$work/c" 2>&1 &
@@ -303,7 +303,7 @@ is "their lines" "$(grep -c '^producer=' "$work/c")" 2
 mkdir -m 700 "$WEIR_SHM_DIR/weir-u.$(id -u)"
 printf 'somebody else has this' >"$WEIR_SHM_DIR/weir-u.$(id -u)/garbage"
 chmod 600 "$WEIR_SHM_DIR/weir-u.$(id -u)/garbage"
-timeout 5 "$C" garbage >/dev/null 2>"$work/err"
+timeout 60 "$C" garbage >/dev/null 2>"$work/err"
 is "garbage's status" $? 1
 grep -q 'no weir section' "$work/err" || bad "garbage said: $(cat "$work/err")"
 is "garbage" "$(cat "$WEIR_SHM_DIR/weir-u.$(id -u)/garbage")" 'somebody else has this'

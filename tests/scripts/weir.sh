@@ -78,6 +78,23 @@ shows rm 'in use'
 runs 0 weir clean
 shows clean 'nothing is stale'
 
+# ---- a process of an odd name ----
+programs=$(mktemp -d)
+trap 'kill -9 $pids 2>/dev/null; rm -rf "$WEIR_SHM_DIR" "$programs"' EXIT
+odd=$(printf 'é"\302\2331m\377\\\033')
+cp "$(command -v weir-producer)" "$programs/$odd"
+"$programs/$odd" odd --count 1000000000 >/dev/null 2>&1 &
+odd_pid=$!
+pids="$pids $odd_pid"
+until_shown "user +pid $odd_pid" weir stat odd
+printf '%s\n' "$output" | grep -Fq 'é"??1m?\?' || fail "stat of an odd name: $output"
+runs 0 weir stat odd --json
+printf '%s\n' "$output" | grep -Fq '"process":"é\"\u00c2\u009b1m\u00ff\\\u001b"' || fail "JSON of an odd name: $output"
+valid_json
+kill -9 $odd_pid
+wait $odd_pid 2>/dev/null
+runs 0 weir rm odd
+
 # ---- killed ----
 kill -9 $producer
 wait $producer 2>/dev/null

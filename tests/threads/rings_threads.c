@@ -181,7 +181,7 @@ static void *cast(void *arg)
     const ring_kind *kind = s->r.kind;
     unsigned char msg[1024];
     uint64_t random = s->seed, seq = 0, published = 0;
-    while (seq % 64 != 0 || now_ms() < s->deadline_ms) {
+    while (seq == 0 || seq % 64 != 0 || now_ms() < s->deadline_ms) {
         uint64_t bits = support_random(&random);
         bool more = bits % 4 == 0;
         uint32_t len = length(seq, 0, kind->record_max(s->r.capacity));
@@ -458,7 +458,7 @@ static void *write_values(void *arg)
     uint64_t random = s->seed, number = 0;
     void *slot = NULL;
     CHECK_OK(weir_latest_writer_attach(&w, s->r.mem, s->r.bytes));
-    while (number % 64 != 0 || now_ms() < s->deadline_ms) {
+    while (number == 0 || number % 64 != 0 || now_ms() < s->deadline_ms) {
         uint64_t bits = support_random(&random);
         uint32_t len = length(++number, 0, s->value_max);
         record_fill(value, 0, number, len);

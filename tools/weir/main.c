@@ -22,6 +22,7 @@ static const char help[] =
     "\n"
     "NAME   Global/x or Local/x; x alone means Local/x\n"
     "\n"
+    "A user is shown with the pid that it has in its own pid namespace, as it says itself.\n"
     "Nothing is attached to: looking keeps nothing alive.  Exit status: 0, or 1 with one line of error.\n";
 
 /* ---- what the subcommands share ---- */
@@ -84,16 +85,35 @@ const char *tool_access(weir_access access)
     return access == WEIR_READ_WRITE ? "read-write" : access == WEIR_READ_ONLY ? "read-only" : "copy-on-write";
 }
 
+/* UTF-8, RFC 3629: the shortest form of a scalar value; and here no control character, U+0080 to U+009F included. */
+int tool_character(const char *text)
+{
+    static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
+    const unsigned char *c = (const unsigned char *)text;
+    if (c[0] < 0x80)
+        return c[0] >= ' ' && c[0] != 0x7f;
+    int len = c[0] >= 0xf0 && c[0] < 0xf8 ? 4 : c[0] >= 0xe0 && c[0] < 0xf0 ? 3 : c[0] >= 0xc0 && c[0] < 0xe0 ? 2 : 0;
+    uint32_t value = len != 0 ? c[0] & (0x7fu >> len) : 0;
+    for (int i = 1; i < len; i++) {
+        if ((c[i] & 0xc0) != 0x80) /* the terminating 0 is none either */
+            return 0;
+        value = value << 6 | (c[i] & 0x3fu);
+    }
+    bool scalar = value < 0xd800 || (value > 0xdfff && value < 0x110000);
+    return scalar && value >= least[len] && value > 0x9f ? len : 0;
+}
+
 void tool_json_text(const char *text)
 {
     (void)putchar('"');
-    for (const unsigned char *c = (const unsigned char *)text; *c != 0; c++) {
-        if (*c == '"' || *c == '\\')
-            (void)printf("\\%c", *c);
-        else if (*c < ' ' || *c >= 0x7f) /* a process calls itself anything */
-            (void)printf("\\u%04x", *c);
+    for (int len; *text != 0; text += len != 0 ? len : 1) {
+        len = tool_character(text);
+        if (*text == '"' || *text == '\\')
+            (void)printf("\\%c", *text);
+        else if (len == 0) /* a process calls itself anything */
+            (void)printf("\\u%04x", (unsigned char)*text);
         else
-            (void)putchar(*c);
+            (void)printf("%.*s", len, text);
     }
     (void)putchar('"');
 }

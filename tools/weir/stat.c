@@ -22,9 +22,11 @@ static void process_name(uint32_t pid, char *text, size_t size)
 /* The same for people: without what would move their cursor. */
 static void printable(char *text)
 {
-    for (char *c = text; *c != 0; c++)
-        if ((unsigned char)*c < ' ' || *c == 0x7f)
-            *c = '?';
+    for (int len; *text != 0; text += len != 0 ? len : 1) {
+        len = tool_character(text);
+        if (len == 0)
+            *text = '?';
+    }
 }
 
 struct out {

@@ -29,7 +29,11 @@ const char *tool_content(const weir_section_info *info, char *text, size_t size)
 const char *tool_owner(uint32_t uid, char *text, size_t size);
 const char *tool_access(weir_access access);
 
-/* tool_json_text prints a string as JSON has it. */
+/* tool_character gives the bytes of the character that text begins with; 0 where that is no UTF-8, or would control a
+ * terminal. */
+int tool_character(const char *text);
+
+/* tool_json_text prints a string as JSON has it; a byte that is no character as the character of its number. */
 void tool_json_text(const char *text);
 
 /* tool_json_info prints the members of a section, without braces. */
