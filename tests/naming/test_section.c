@@ -1,6 +1,7 @@
 /* Named sections: creating, opening, closing; arguments; init; extending; errno and the detail. */
 #include "ways.h"
 
+#include <weir/naming/os_linux.h>
 #include <weir/naming/section_layout.h>
 
 #include <sys/mman.h>
