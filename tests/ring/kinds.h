@@ -28,8 +28,10 @@ typedef struct ring {
         weir_broadcast_reader broadcast;
     } rx;
     weir_spsc_consumer lanes[KIND_PRODUCERS_MAX];
-    weir_mpsc_ordered_lane ordered_lanes[KIND_PRODUCERS_MAX];
-    weir_mpmc_lane mpmc_lanes[KIND_PRODUCERS_MAX];
+    union {
+        weir_mpsc_ordered_lane ordered_lanes[KIND_PRODUCERS_MAX];
+        weir_mpmc_lane mpmc_lanes[KIND_PRODUCERS_MAX];
+    };
     uint32_t generation; /* of the mpmc consumer that attached last */
 } ring;
 
