@@ -724,4 +724,6 @@ const crash_ring crash_ring_mpmc = {
     .name = "mpmc",
     .operations = operations,
     .count = sizeof operations / sizeof operations[0],
+    .storms = storm_mpmc,
+    .storm_count = STORM_MPMC_COUNT,
 };
