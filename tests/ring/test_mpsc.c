@@ -205,6 +205,23 @@ Test(mpsc, one_lanes_impossible_bytes_are_corrupt_for_good)
         }
 }
 
+Test(mpsc, what_finds_nothing_or_nonsense_leaves_its_outputs_untouched)
+{
+    for (unsigned k = 0; k < 2; k++)
+        for (unsigned bad = 0; bad < 2; bad++) {
+            ring r;
+            uint32_t len = 77;
+            unsigned from = 77;
+            ring_make(&r, kind_of(k), 3, 128, 0);
+            if (bad == 1) /* in another lane than the one whose turn it is */
+                weir_store_rlx(weir_word_at(weir_mpsc_lane(r.mem, 128, 2), WEIR_SPSC_CONTROL), UINT64_C(1) << 40);
+            weir_status expected = bad == 1 ? WEIR_E_CORRUPT : WEIR_EMPTY;
+            CHECK_STATUS(r.kind->pop_more(&r, buffer, sizeof buffer, &len, &from, NULL), expected);
+            cr_assert(len == 77 && from == 77, "kind %u: %u bytes of lane %u", k, len, from);
+            ring_free(&r);
+        }
+}
+
 /* ---- whose turn it is ---- */
 
 Test(mpsc, a_busy_lane_does_not_starve_the_others)
