@@ -10,6 +10,7 @@
 #include <weir/weir.h>
 
 #define HOSTILE_LANES 3u    /* of the rings with lanes */
+#define HOSTILE_STATES 12u  /* states in which a ring's life begins */
 #define HOSTILE_BUFFER 256u /* bytes that a record or a copy may have */
 
 /* A run of 64-bit words of the ring's memory. */
@@ -29,6 +30,7 @@ typedef struct hostile_ring {
     unsigned char *mem, *ends;
     unsigned char *buffer; /* HOSTILE_BUFFER bytes up to a page that nobody may touch */
     unsigned lane;         /* of the producer that the operation is about */
+    struct { unsigned char *mem, *ends; } saved[HOSTILE_STATES];
     bool corrupt[1 + HOSTILE_LANES]; /* the consumer, each producer: has answered WEIR_E_CORRUPT, which is for good */
 } hostile_ring;
 
@@ -68,8 +70,6 @@ extern const unsigned hostile_row_count;
 #define HOSTILE_COUNT(array) (sizeof(array) / sizeof(array)[0])
 
 /* ---- run.c: one operation, looked at from all sides ---- */
-
-#define HOSTILE_STATES 12u /* states in which a ring's life begins */
 
 void hostile_open(hostile_ring *r, const hostile_row *row);
 void hostile_close(hostile_ring *r);

@@ -40,7 +40,7 @@ void hostile_fail(const char *file, int line, const char *what)
 {
     (void)fprintf(stderr, "%s:%d: not so: %s (detail: %s)\n", file, line, what, weir_error_detail());
     say_where();
-    _exit(1);
+    abort();
 }
 
 /* A call that does not come back: no new one has begun in a long stretch of this process's own processor time. */
@@ -96,10 +96,6 @@ static void unguard(unsigned char *bytes, uint64_t count)
 
 /* ---- states, reached by valid calls ---- */
 
-static struct {
-    unsigned char *mem, *ends;
-} saved[HOSTILE_STATES];
-
 static const struct { uint64_t start_pos; unsigned calls; } states[HOSTILE_STATES] = {
     { 0, 0 }, { 0, 3 }, { 0, 7 }, { 0, 15 }, { 0, 40 }, { 0, 150 },
     { 216, 4 }, { 216, 11 }, { 488, 30 },
@@ -145,19 +141,19 @@ void hostile_open(hostile_ring *r, const hostile_row *row)
         hostile_remember(r, i);
         attach_all(r);
         live_validly(r, states[i].calls, &random);
-        saved[i].mem = malloc(bytes);
-        saved[i].ends = malloc(row->ends_bytes);
-        HOSTILE_CHECK(saved[i].mem != NULL && saved[i].ends != NULL);
-        memcpy(saved[i].mem, r->mem, bytes);
-        memcpy(saved[i].ends, r->ends, row->ends_bytes);
+        r->saved[i].mem = malloc(bytes);
+        r->saved[i].ends = malloc(row->ends_bytes);
+        HOSTILE_CHECK(r->saved[i].mem != NULL && r->saved[i].ends != NULL);
+        memcpy(r->saved[i].mem, r->mem, bytes);
+        memcpy(r->saved[i].ends, r->ends, row->ends_bytes);
     }
 }
 
 void hostile_close(hostile_ring *r)
 {
     for (unsigned i = 0; i < HOSTILE_STATES; i++) {
-        free(saved[i].mem);
-        free(saved[i].ends);
+        free(r->saved[i].mem);
+        free(r->saved[i].ends);
     }
     unguard(r->mem, r->row->bytes());
     unguard(r->buffer, HOSTILE_BUFFER);
@@ -173,10 +169,10 @@ void hostile_state(hostile_ring *r, unsigned state)
     /* By words: in one part another thread writes here meanwhile. */
     for (uint64_t off = 0; off < r->row->bytes(); off += 8) {
         uint64_t word;
-        memcpy(&word, saved[state].mem + off, 8);
+        memcpy(&word, r->saved[state].mem + off, 8);
         weir_store_rlx(weir_word_at(r->mem, off), word);
     }
-    memcpy(r->ends, saved[state].ends, r->row->ends_bytes);
+    memcpy(r->ends, r->saved[state].ends, r->row->ends_bytes);
     memset(r->corrupt, 0, sizeof r->corrupt);
 }
 
