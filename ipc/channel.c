@@ -137,7 +137,7 @@ static weir_status view_all(weir_channel *channel, uint64_t bytes)
     weir_view whole;
     weir_status status = weir_view_map(&whole, cold->section, 0, bytes, WEIR_READ_WRITE);
     if (status != WEIR_OK)
-        return status;
+        return status == WEIR_E_RANGE ? WEIR_E_CORRUPT : status; /* the section is shorter than its lane */
     (void)weir_view_unmap(&cold->view);
     cold->view = whole;
     weir_channel_layout *layout = whole.base;
@@ -161,7 +161,7 @@ static weir_status attach_stated(weir_channel *channel)
     if (status == WEIR_OK)
         status = view_all(channel, WEIR_CHANNEL_DATA + bytes);
     if (status != WEIR_OK)
-        return status == WEIR_E_RANGE ? WEIR_E_CORRUPT : status; /* the section is shorter than its lane */
+        return status;
     void *lane = (unsigned char *)cold->view.base + WEIR_CHANNEL_LANE;
     uint64_t size = WEIR_SPSC_CONTROL + bytes;
     status = cold->role == WEIR_PRODUCER ? weir_spsc_producer_attach(&channel->tx, lane, size)
@@ -270,9 +270,12 @@ static weir_status open_section(weir_channel *channel, const char *name, weir_ro
     weir_status status = weir_section_open_or_create(&cold->section, name, size, &options, NULL);
     if (status != WEIR_OK)
         return status;
-    if (weir_section_size(cold->section) < WEIR_CHANNEL_DATA)
+    if (weir_section_is_reserved(cold->section)) /* then a view may have pages that cannot be touched */
+        return weir_fail(WEIR_E_CORRUPT, "%s has reserved room, a channel has none", weir_section_name(cold->section));
+    status = weir_view_map(&cold->view, cold->section, 0, 0, WEIR_READ_WRITE);
+    if (status == WEIR_OK && cold->view.size < WEIR_CHANNEL_DATA)
         return weir_fail(WEIR_E_CORRUPT, "%s is too short for a channel", weir_section_name(cold->section));
-    return weir_view_map(&cold->view, cold->section, 0, 0, WEIR_READ_WRITE);
+    return status;
 }
 
 /* Compares, states what is not stated yet, and attaches to the lane if there is one. */
@@ -293,6 +296,8 @@ static weir_status agree(weir_channel *channel, const struct terms *terms)
     if (status == WEIR_OK)
         status = weir_channel_attach_lane(channel);
     (void)weir_participant_leave(cold->section, WEIR_CHANNEL_SLOT_TERMS);
+    if (status == WEIR_EMPTY && cold->role == WEIR_PRODUCER) /* it was stated a moment ago */
+        return weir_fail(WEIR_E_CORRUPT, "%s: the lane disappeared", weir_section_name(cold->section));
     return status == WEIR_EMPTY ? WEIR_OK : status; /* a consumer that came first: the lane comes with the producer */
 }
 
@@ -367,6 +372,8 @@ weir_status weir_channel_open(weir_channel **out, const char *name, weir_role ro
         channel->peer = role == WEIR_PRODUCER ? &layout->consumer : &layout->producer;
         channel->full_fence = cold->full_fence;
         status = join(channel, &terms);
+        if (status == WEIR_E_INVALID) /* of a slot: the options were right */
+            status = weir_fail(WEIR_E_CORRUPT, "%s has too few slots for a channel", weir_section_name(cold->section));
     }
     if (status != WEIR_OK) {
         leave(channel);

@@ -82,6 +82,10 @@ static weir_status look(const struct wait *w)
     case GOAL_MESSAGE:
         if (channel->rx.capacity == 0 && channel->rx.fault == WEIR_OK) {
             status = weir_channel_attach_lane(channel);
+            if (status == WEIR_E_VERSION) { /* the channel has our layout: then its lane has, or it is nonsense */
+                status = WEIR_E_CORRUPT;
+                channel->rx = (weir_spsc_consumer){ .fault = status };
+            }
             if (status != WEIR_OK)
                 break;
         }

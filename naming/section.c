@@ -403,6 +403,8 @@ uint64_t weir_section_size(weir_section *section)
     return section->size;
 }
 
+bool weir_section_is_reserved(const weir_section *section) { return section->reserved; }
+
 const char *weir_section_name(const weir_section *section)
 {
     return section->os.title;
