@@ -61,7 +61,7 @@ typedef struct hostile_row {
     unsigned control_count;
     const hostile_words *consumer_writes; /* the words that a consumer may write */
     unsigned consumer_writes_count;
-    uint32_t data_off; /* where records begin; in lanes: of the first */
+    bool aliased; /* operations reach the memory by other mappings: a word is known by its place in a page */
 } hostile_row;
 
 extern const hostile_row *const hostile_rows[];
@@ -125,9 +125,11 @@ void hostile_target(unsigned state, uint64_t seed); /* a life begins */
 void hostile_arm(uint64_t mean_loads); /* bytes change at one load of so many; 0: never more */
 void hostile_strike(void);             /* changes one word now */
 
-/* The load number `at` from now on finds value(old, n), and the next one what was there before; later: the other way
- * round.  struck: it came to that load. */
-void hostile_flip_load(uint64_t at, bool later, uint64_t (*value)(uint64_t old, unsigned n), unsigned n);
+/* The load number `at` from now on finds hostile_flip_value(old, n), and the next one what was there before; later: the
+ * other way round.  page: of aliased memory, which.  struck: it came to that load. */
+#define HOSTILE_FLIP_VALUES 46u
+uint64_t hostile_flip_value(uint64_t old, unsigned n);
+void hostile_flip_load(uint64_t at, bool later, unsigned n, unsigned page);
 bool hostile_struck(void);
 
 #endif

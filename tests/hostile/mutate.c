@@ -10,7 +10,7 @@ uint64_t hostile_mutations[HOSTILE_KINDS];
 
 #define PAST 4u /* old values of a word that are remembered */
 #define RECENT 16u
-#define WORDS_MAX 512u
+#define WORDS_MAX 2048u
 #define CONTROL_MAX 128u
 
 static struct {
@@ -152,25 +152,43 @@ void hostile_strike(void)
 struct hostile_hook hostile_hook = { .countdown = HOSTILE_NEVER, .loads_max = UINT64_MAX };
 
 static struct {
-    uint64_t (*value)(uint64_t old, unsigned n); /* NULL: chance decides */
-    unsigned n;
+    bool on; /* or chance decides */
+    unsigned n, page;
     bool later, struck;
 } flip;
 
 void hostile_arm(uint64_t mean_loads)
 {
     target.mean = mean_loads;
-    flip.value = NULL;
+    flip.on = false;
     hostile_hook.flip = NULL;
     hostile_hook.countdown = HOSTILE_NEVER;
     if (mean_loads != 0)
         hostile_hook.countdown = 1 + hostile_random(&target.random) % (2 * mean_loads - 1);
 }
 
-void hostile_flip_load(uint64_t at, bool later, uint64_t (*value)(uint64_t old, unsigned n), unsigned n)
+uint64_t hostile_flip_value(uint64_t old, unsigned n)
 {
-    flip.value = value;
+    static const uint64_t fixed[] = {
+        0, 1, 7, 8, UINT64_C(1) << 31, UINT64_C(1) << 32, UINT64_C(1) << 46, UINT64_C(1) << 63, UINT64_MAX,
+        UINT64_MAX - 7, WEIR_SPSC_DATA, WEIR_SPSC_DATA | 8, WEIR_SPSC_DATA | 64, WEIR_SPSC_DATA | 248,
+        WEIR_SPSC_DATA | UINT32_MAX, WEIR_SPSC_PAD, WEIR_SPSC_PAD | 8, WEIR_SPSC_PAD | 120, WEIR_SPSC_PAD | 248,
+        WEIR_SPSC_PAD | 504, 64, 128, 256, 512, 3, 4,
+    };
+    static const int16_t near[] = { 1, -1, 4, 8, -8, 16, -16, 64, -64, 128, -128, 256, -256, 512, -512, 1024, -1024,
+                                    2048, -2048 };
+    _Static_assert(HOSTILE_COUNT(fixed) + HOSTILE_COUNT(near) + 1 == HOSTILE_FLIP_VALUES, "each has its number");
+    if (n < HOSTILE_COUNT(fixed))
+        return fixed[n];
+    n -= (unsigned)HOSTILE_COUNT(fixed);
+    return n < HOSTILE_COUNT(near) ? old + (uint64_t)(int64_t)near[n] : ~old;
+}
+
+void hostile_flip_load(uint64_t at, bool later, unsigned n, unsigned page)
+{
+    flip.on = true;
     flip.n = n;
+    flip.page = page;
     flip.later = later;
     flip.struck = false;
     hostile_hook.flip = NULL;
@@ -185,7 +203,7 @@ static void flip_once(uint64_t off)
     flip.struck = true;
     if (off >= target.count * 8)
         return;
-    uint64_t i = off / 8, value = flip.value(atomic_load_explicit(&target.words[i], memory_order_relaxed), flip.n);
+    uint64_t i = off / 8, value = hostile_flip_value(atomic_load_explicit(&target.words[i], memory_order_relaxed), flip.n);
     hostile_hook.flip_value = flip.later ? value : put(i, value, HOSTILE_FLIP);
     hostile_hook.flip = &target.words[i];
 }
@@ -194,8 +212,12 @@ static void flip_once(uint64_t off)
  * the load: what was checked is then not what a second load would see. */
 void hostile_mutate(const void *loaded)
 {
-    uint64_t off = (uint64_t)((const unsigned char *)loaded - target.r->mem), i = off / 8;
-    if (flip.value != NULL) {
+    uint64_t off = (uint64_t)((const unsigned char *)loaded - target.r->mem);
+    if (target.r->row->aliased) /* some page's */
+        off = (uintptr_t)loaded % 4096 +
+              (flip.on ? flip.page : hostile_random(&target.random) % (target.count / 512)) * 4096;
+    uint64_t i = off / 8;
+    if (flip.on) {
         flip_once(off);
         return;
     }

@@ -168,5 +168,4 @@ const hostile_row hostile_row_broadcast = {
     .name = "broadcast", .bytes = bytes, .ends_bytes = sizeof(struct ends), .producers = 1, .init = init,
     .ops = ops, .op_count = HOSTILE_COUNT(ops),
     .control = control, .control_count = HOSTILE_COUNT(control),
-    .data_off = WEIR_BROADCAST_CONTROL,
 };

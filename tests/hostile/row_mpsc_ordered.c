@@ -196,5 +196,4 @@ const hostile_row hostile_row_mpsc_ordered = {
     .init = init, .ops = ops, .op_count = HOSTILE_COUNT(ops),
     .control = control, .control_count = HOSTILE_COUNT(control),
     .consumer_writes = consumer_writes, .consumer_writes_count = HOSTILE_COUNT(consumer_writes),
-    .data_off = WEIR_MPSC_CONTROL + WEIR_SPSC_CONTROL,
 };

@@ -210,5 +210,4 @@ const hostile_row hostile_row_spsc = {
     .ops = ops, .op_count = HOSTILE_COUNT(ops),
     .control = control, .control_count = HOSTILE_COUNT(control),
     .consumer_writes = consumer_writes, .consumer_writes_count = HOSTILE_COUNT(consumer_writes),
-    .data_off = WEIR_SPSC_CONTROL,
 };
