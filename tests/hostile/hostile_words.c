@@ -9,22 +9,21 @@
 static uint64_t mutations;
 static const unsigned some_states[] = { 1, 5, 9 };
 
-/* One value of one word: each attach, with a first operation of each side behind it. */
-static void try_value(hostile_ring *r, unsigned state, uint64_t off, uint64_t value, uint64_t bits,
-                      bool with_living)
+/* One value of one word: each attach, with a first operation of each side behind it.  which chooses the operations. */
+static void try_value(hostile_ring *r, unsigned state, uint64_t off, uint64_t value, uint64_t which, bool with_living)
 {
+    uint64_t lane = (off ^ which) << 56, argument = (off + value * 31 + which * 7) << 8 & UINT64_C(0xffffffffff);
     for (unsigned living = 0; living < (with_living ? 2u : 1u); living++) {
         hostile_state(r, state);
         uint64_t old = weir_load_rlx(weir_word_at(r->mem, off));
         mutations += old != value;
         weir_store_rlx(weir_word_at(r->mem, off), value);
-        uint64_t lane = (off ^ bits) << 56;
         if (living == 0) {
-            (void)hostile_run(r, hostile_pick(r, HOSTILE_ATTACHES_CONSUMER, bits), bits);
-            (void)hostile_run(r, hostile_pick(r, HOSTILE_ATTACHES_PRODUCER, bits), lane);
+            (void)hostile_run(r, hostile_pick(r, HOSTILE_ATTACHES_CONSUMER, which), argument);
+            (void)hostile_run(r, hostile_pick(r, HOSTILE_ATTACHES_PRODUCER, which), lane);
         }
-        (void)hostile_run(r, hostile_pick(r, HOSTILE_CONSUMES, bits), bits << 4);
-        (void)hostile_run(r, hostile_pick(r, HOSTILE_PRODUCES, bits), lane | (bits << 4 & ~(UINT64_C(255) << 56)));
+        (void)hostile_run(r, hostile_pick(r, HOSTILE_CONSUMES, which), argument);
+        (void)hostile_run(r, hostile_pick(r, HOSTILE_PRODUCES, which), lane | argument | which);
     }
 }
 
