@@ -21,6 +21,7 @@ struct walk {
     unsigned count;
     uint64_t end_pos; /* where it ended, */
     bool whole;       /* at a 0, and not at nonsense */
+    bool nonsense;    /* of a ring: at what no writer writes, before the limit; else it may be what the limit hides */
 };
 
 static uint64_t word_at(const unsigned char *bytes, uint64_t off)
@@ -124,6 +125,7 @@ static void walk_ring(struct walk *w, const unsigned char *data, uint64_t start_
 {
     uint64_t pos = start_pos, len;
     w->count = 0;
+    w->nonsense = false;
     for (;;) {
         uint64_t off = pos % RING, record_pos = pos;
         w->end_pos = pos;
@@ -135,8 +137,11 @@ static void walk_ring(struct walk *w, const unsigned char *data, uint64_t start_
             if (record_pos - start_pos + 8 > limit) /* beyond what was given up to be written */
                 return;
         }
-        if (!is_record(data, record_pos % RING, RING, 16, RING / 4 - 24, &len) ||
-            record_pos - start_pos + 16 + up8(len) + 8 > limit || word_at(data, record_pos % RING + 8) != w->count + 7)
+        off = record_pos % RING;
+        w->nonsense = record_pos - start_pos <= limit && word_at(data, off) != 0 &&
+                      (!is_record(data, off, RING, 16, RING / 4 - 24, &len) || word_at(data, off + 8) != w->count + 7);
+        if (w->nonsense || !is_record(data, off, RING, 16, RING / 4 - 24, &len) ||
+            record_pos - start_pos + 16 + up8(len) + 8 > limit)
             return;
         pos = record_pos + 16 + up8(len);
         w->record[w->count].off = record_pos % RING + 16;
@@ -165,7 +170,7 @@ static void decode_ring(uint64_t start_pos, uint64_t limit, const uint8_t *bytes
     }
     /* Behind the limit, what stands there may be read as a record, or be overrun; a 0 within is the end. */
     weir_status status = weir_broadcast_read(&r, buffer, sizeof buffer, &len, &lost);
-    CHECK(w.whole ? status == WEIR_EMPTY : status == WEIR_OK || status == WEIR_E_CORRUPT || status == WEIR_AGAIN ||
+    CHECK(w.whole ? status == WEIR_EMPTY : w.nonsense ? status == WEIR_E_CORRUPT : status == WEIR_OK || status == WEIR_E_CORRUPT || status == WEIR_AGAIN ||
                                                status == WEIR_EMPTY);
     weir_broadcast_writer writer;
     status = weir_broadcast_writer_attach(&writer, mem, whole);

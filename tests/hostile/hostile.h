@@ -127,7 +127,7 @@ void hostile_strike(void);             /* changes one word now */
 
 /* The load number `at` from now on finds hostile_flip_value(old, n), and the next one what was there before; later: the
  * other way round.  page: of aliased memory, which.  struck: it came to that load. */
-#define HOSTILE_FLIP_VALUES 46u
+#define HOSTILE_FLIP_VALUES 48u
 uint64_t hostile_flip_value(uint64_t old, unsigned n);
 void hostile_flip_load(uint64_t at, bool later, unsigned n, unsigned page);
 bool hostile_struck(void);

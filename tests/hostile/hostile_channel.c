@@ -10,7 +10,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include <weir/ipc/channel_layout.h>
+#include <weir/ipc/channel_private.h>
 #include <weir/naming/section_layout.h>
 
 #ifdef WEIR_ATOMIC_BACKEND
@@ -94,6 +94,13 @@ static weir_status seen(const char *op, weir_status status, uint64_t may)
     return status;
 }
 
+/* The lane that a handle believes in lies within its view. */
+static void sane(weir_channel *channel)
+{
+    uint64_t capacity = channel->tx.capacity | channel->rx.capacity;
+    HOSTILE_CHECK(capacity == 0 || WEIR_CHANNEL_DATA + capacity <= channel_cold(channel)->view.size);
+}
+
 static weir_channel *try_open(weir_role role, uint64_t bits)
 {
     static const char *const types[] = { NULL, NULL, "order", "other" };
@@ -104,6 +111,8 @@ static weir_channel *try_open(weir_role role, uint64_t bits)
     hostile_hook.loads = 0;
     weir_status status = seen("open", weir_channel_open(&channel, NAME, role, &options), OPENS);
     HOSTILE_CHECK((status == WEIR_OK) == (channel != NULL));
+    if (channel != NULL)
+        sane(channel);
     return channel;
 }
 
@@ -169,7 +178,7 @@ static void use(uint64_t *random)
     if (bits & 1)
         p = try_open(WEIR_PRODUCER, bits >> 8);
     c = try_open(WEIR_CONSUMER, bits >> 16);
-    if (p == NULL && (bits & 1) == 0)
+    if ((bits & 1) == 0)
         p = try_open(WEIR_PRODUCER, bits >> 8);
     for (unsigned i = 0; i < 12; i++) {
         bits = hostile_random(random) >> 8;
@@ -178,6 +187,8 @@ static void use(uint64_t *random)
             produce(p, bits, timeout);
         else if (c != NULL)
             consume(c, bits, timeout);
+        if (c != NULL)
+            sane(c);
     }
     (void)seen("close", weir_channel_close(p), S(OK));
     (void)seen("close", weir_channel_close(c), S(OK));
@@ -210,28 +221,38 @@ static uint64_t rest(uint64_t n, uint64_t bits)
     }
 }
 
-/* Every load of an open, in each role, meets each of a set of values: in the header, and in the content's first page. */
+/* Every load of an open meets a value, in the header or in the content's first page. */
+static void flip_open(weir_role role, unsigned page, unsigned value, uint64_t lane_capacity)
+{
+    bool there = true;
+    for (uint64_t at = 0; there; at++) {
+        hostile_where.life = at * 1000 + value;
+        weir_store_rlx(weir_word_at(target.mem, LANE + offsetof(weir_spsc_layout, capacity)), lane_capacity);
+        hostile_target(0, 1);
+        hostile_flip_load(at, value % 2 != 0, value / 2, page);
+        weir_channel *channel = try_open(role, 5);
+        there = hostile_struck();
+        hostile_arm(0);
+        for (unsigned call = 0; channel != NULL && call < 2; call++)
+            if (role == WEIR_PRODUCER)
+                produce(channel, 128 | (uint64_t)value << 8, WEIR_NOWAIT);
+            else
+                consume(channel, (uint64_t)value << 8, WEIR_NOWAIT);
+        (void)seen("close", weir_channel_close(channel), S(OK));
+        mend();
+    }
+}
+
 static void flip_opens(void)
 {
     for (unsigned role = WEIR_PRODUCER; role <= WEIR_CONSUMER; role++)
-        for (unsigned page = 0; page < 2; page++)
-            for (unsigned value = 0; value < 2 * HOSTILE_FLIP_VALUES; value++) {
-                bool there = true;
-                for (uint64_t at = 0; there; at++) {
-                    hostile_where.life = at * 1000 + value;
-                    hostile_target(0, 1);
-                    hostile_flip_load(at, value % 2 != 0, value / 2, page);
-                    weir_channel *channel = try_open((weir_role)role, 5);
-                    there = hostile_struck();
-                    hostile_arm(0);
-                    if (channel != NULL && role == WEIR_PRODUCER)
-                        produce(channel, value, WEIR_NOWAIT);
-                    else if (channel != NULL)
-                        consume(channel, value, WEIR_NOWAIT);
-                    (void)seen("close", weir_channel_close(channel), S(OK));
-                    mend();
-                }
-            }
+        for (unsigned value = 0; value < 2 * HOSTILE_FLIP_VALUES; value++) {
+            uint64_t met = hostile_flip_value(WEIR_CAPACITY_MIN, value / 2);
+            for (unsigned page = 0; page < 2; page++)
+                flip_open((weir_role)role, page, value, WEIR_CAPACITY_MIN);
+            if (weir_spsc_footprint(met) != 0) /* a lie that the lane's own word agrees with */
+                flip_open((weir_role)role, 1, value, met);
+        }
 }
 
 int main(void)
@@ -242,8 +263,10 @@ int main(void)
     hostile_where.seed = seed;
     hostile_where.ring = row.name;
     weir_section *section = make(dir);
+    hostile_where.part = "channel, flipped opens (the same every time)";
     if (only == NULL)
         flip_opens();
+    hostile_where.part = "channel";
     (void)printf("channel: %llu calls round flipped opens\n", (unsigned long long)hostile_operations);
     for (uint64_t n = 0; n < rounds; n++) {
         if (only != NULL)

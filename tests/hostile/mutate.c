@@ -176,7 +176,7 @@ uint64_t hostile_flip_value(uint64_t old, unsigned n)
         WEIR_SPSC_PAD | 504, 64, 128, 256, 512, 3, 4,
     };
     static const int16_t near[] = { 1, -1, 4, 8, -8, 16, -16, 64, -64, 128, -128, 256, -256, 512, -512, 1024, -1024,
-                                    2048, -2048 };
+                                    2048, -2048, 4096, -4096 };
     _Static_assert(HOSTILE_COUNT(fixed) + HOSTILE_COUNT(near) + 1 == HOSTILE_FLIP_VALUES, "each has its number");
     if (n < HOSTILE_COUNT(fixed))
         return fixed[n];
