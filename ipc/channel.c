@@ -237,8 +237,12 @@ static weir_status view_all(weir_channel *channel, uint64_t bytes, uint64_t room
     if (bytes > content) /* before address space is asked for */
         return weir_fail(WEIR_E_CORRUPT, "%s has %llu bytes of content, its ring needs %llu",
                          weir_section_name(cold->section), (unsigned long long)content, (unsigned long long)bytes);
-    if (room <= cold->room)
-        return bytes > cold->view.size ? weir_view_refresh(&cold->view) : WEIR_OK;
+    if (room <= cold->room) {
+        weir_status status = bytes > cold->view.size ? weir_view_refresh(&cold->view) : WEIR_OK;
+        if (status == WEIR_OK && bytes > cold->view.size) /* the room was for another size */
+            status = weir_fail(WEIR_E_CORRUPT, "%s has changed its size", weir_section_name(cold->section));
+        return status;
+    }
     weir_view whole;
     weir_status status = weir_view_map_growing(&whole, cold->section, room, WEIR_READ_WRITE);
     if (status != WEIR_OK)
@@ -248,6 +252,8 @@ static weir_status view_all(weir_channel *channel, uint64_t bytes, uint64_t room
     cold->view = whole;
     cold->room = room;
     channel->peer = peer_sleeper(cold);
+    if (bytes > cold->view.size)
+        return weir_fail(WEIR_E_CORRUPT, "%s has changed its size", weir_section_name(cold->section));
     return WEIR_OK;
 }
 
@@ -393,6 +399,8 @@ static weir_status claim_terms(const struct channel_cold *cold)
     for (;;) {
         uint32_t slot = weir_channel_slot_terms(producers_of(cold), consumers_of(cold));
         weir_status status = weir_participant_claim(cold->section, slot, 1, &before);
+        if (status == WEIR_E_INVALID)
+            return weir_fail(WEIR_E_CORRUPT, "%s has too few slots for a channel", weir_section_name(cold->section));
         if (status != WEIR_E_IN_USE)
             return status;
         if (weir_os_now_ns() > deadline)
@@ -428,6 +436,8 @@ static weir_status open_section(weir_channel *channel, const char *name, uint32_
     weir_status status = weir_section_open_or_create(&cold->section, name, size, &options, NULL);
     if (status != WEIR_OK)
         return status;
+    if (weir_section_is_reserved(cold->section)) /* then a view may have pages that cannot be touched */
+        return weir_fail(WEIR_E_CORRUPT, "%s has reserved room, a channel has none", weir_section_name(cold->section));
     if (weir_section_size(cold->section) < WEIR_CHANNEL_PAGE)
         return weir_fail(WEIR_E_CORRUPT, "%s is too short for a channel", weir_section_name(cold->section));
     return view_all(channel, WEIR_CHANNEL_LANE, WEIR_CHANNEL_LANE);
@@ -475,6 +485,8 @@ static weir_status agree(weir_channel *channel, const struct terms *terms, const
         status = weir_participant_join(cold->section, before);
     if (status == WEIR_OK) /* a consumer that comes first attaches when there is a ring */
         status = weir_channel_attach_ring(channel);
+    if (status == WEIR_EMPTY && cold->role == WEIR_PRODUCER) /* it was stated a moment ago */
+        return weir_fail(WEIR_E_CORRUPT, "%s: the ring disappeared", weir_section_name(cold->section));
     if (status != WEIR_OK && !(cold->role == WEIR_CONSUMER && weir_channel_attaches_later(status)))
         return status;
     cold->came_first = status == WEIR_EMPTY;
@@ -493,6 +505,8 @@ static weir_status join(weir_channel *channel, const struct terms *terms)
     struct channel_cold *cold = channel_cold(channel);
     weir_participant before;
     weir_status status = weir_participant_claim(cold->section, cold->own.first, cold->own.count, &before);
+    if (status == WEIR_E_INVALID) /* of a slot: the options were right */
+        return weir_fail(WEIR_E_CORRUPT, "%s has too few slots for a channel", weir_section_name(cold->section));
     if (status == WEIR_E_IN_USE && cold->own.count == 1)
         return weir_fail(status, "%s has a live %s already", weir_section_name(cold->section),
                          cold->role == WEIR_PRODUCER ? "producer" : "consumer");
@@ -562,6 +576,8 @@ weir_status weir_channel_open(weir_channel **out, const char *name, weir_role ro
     if (status == WEIR_OK) {
         channel->full_fence = cold->full_fence;
         status = join(channel, &terms);
+        if (status == WEIR_E_INVALID) /* of a slot: the options were right */
+            status = weir_fail(WEIR_E_CORRUPT, "%s has too few slots for a channel", weir_section_name(cold->section));
     }
     if (status != WEIR_OK) {
         leave(channel);

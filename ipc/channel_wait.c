@@ -137,6 +137,10 @@ static weir_status look(const struct wait *w)
     struct channel_cold *cold = channel_cold(channel);
     if (!cold->attached) {
         weir_status status = channel->rx.fault != WEIR_OK ? channel->rx.fault : weir_channel_attach_ring(channel);
+        if (status == WEIR_E_VERSION) { /* the channel has our layout: then its ring has, or it is nonsense */
+            status = WEIR_E_CORRUPT;
+            channel->rx = (weir_spsc_consumer){ .fault = status };
+        }
         if (status != WEIR_OK)
             return weir_channel_attaches_later(status) ? w->none : status;
     }

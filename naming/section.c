@@ -48,7 +48,7 @@ weir_status weir_section_refresh(weir_section *section)
         return WEIR_OK;
     /* order SECTION-SIZE acq: the size before the memory it promises. */
     uint64_t size = weir_load_acq(&section->header->size);
-    if (size == section->size)
+    if (size == section->size && size != 0) /* 0: nothing was read before, and this was changed meanwhile */
         return WEIR_OK;
     uint64_t bytes = 0;
     weir_status status = weir_os_bytes(&section->os, &bytes);
@@ -402,6 +402,8 @@ uint64_t weir_section_size(weir_section *section)
     (void)weir_section_refresh(section); /* an impossible new size leaves the old one */
     return section->size;
 }
+
+bool weir_section_is_reserved(const weir_section *section) { return section->reserved; }
 
 const char *weir_section_name(const weir_section *section)
 {

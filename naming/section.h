@@ -138,6 +138,10 @@ WEIR_API weir_status weir_section_remove(const char *name);
 /* weir_section_size gives the bytes of content now (of a reserved one: the room); 0 in a forked child. */
 WEIR_API uint64_t weir_section_size(weir_section *section);
 
+/* weir_section_is_reserved tells whether its room was reserved when it was made: then only what is committed may be
+ * touched.  A constant of the handle. */
+WEIR_API bool weir_section_is_reserved(const weir_section *section);
+
 /* weir_section_forked tells whether the handle is a forked child's copy.  Async-signal-safe. */
 WEIR_API bool weir_section_forked(const weir_section *section);
 

@@ -135,7 +135,10 @@ weir_status weir_broadcast_writer_attach(weir_broadcast_writer *w, void *mem, ui
     unsigned char *data = (unsigned char *)mem + WEIR_BROADCAST_CONTROL;
     uint32_t record_max = weir_broadcast_record_max(capacity);
     uint64_t limit_pos = weir_load_rlx(&ring->limit); /* relaxed: only a writer writes it, and that one is gone */
-    if (!read_anchor(ring, 0, capacity, &pos, &number) || pos % 8 != 0 || limit_pos % 8 != 0)
+    /* Of this limit, and not of the one that read_anchor looked at, it is asked how far it lies from the boundary: it
+     * bounds the walk, and tells when this writer must move it. */
+    if (!read_anchor(ring, 0, capacity, &pos, &number) || pos % 8 != 0 || limit_pos % 8 != 0 ||
+        limit_pos - pos > capacity)
         return weir_fail(WEIR_E_CORRUPT, "the ring's newest record boundary is not among its bytes");
     bool padded = false;
     for (;;) {

@@ -157,13 +157,17 @@ static inline weir_status weir_mpsc_pop_more(weir_mpsc_consumer *c, void *buffer
     for (int turns = 0;; turns++) { /* as peek's */
         if (WEIR_LIKELY(c->left != 0)) {
             weir_status status = weir_spsc_pop_more(&c->lanes[c->at], buffer, size_bytes, len);
-            *lane = c->at;
             if (WEIR_LIKELY(status == WEIR_OK)) {
                 c->left--;
+                *lane = c->at;
                 return WEIR_OK;
             }
+            if (status == WEIR_E_TOO_SMALL) {
+                *lane = c->at;
+                return status;
+            }
             if (WEIR_UNLIKELY(status != WEIR_EMPTY))
-                return status == WEIR_E_TOO_SMALL ? status : weir_mpsc_poison(c, status);
+                return weir_mpsc_poison(c, status);
         }
         weir_status status = turns == 0 ? weir_mpsc_turn(c) : WEIR_EMPTY;
         if (status != WEIR_OK)

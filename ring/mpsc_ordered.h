@@ -77,6 +77,7 @@ WEIR_API uint32_t weir_mpsc_ordered_record_max(uint64_t capacity_bytes);
 static inline weir_status weir_mpsc_ordered_reserve(weir_mpsc_ordered_producer *p, uint64_t len, void **slot)
 {
     void *record;
+    p->lane.reserved = 0;
     if (WEIR_UNLIKELY(len > UINT32_MAX || len + WEIR_MPSC_STAMP > p->lane.record_max))
         return weir_mpsc_ordered_refuse(p, len);
     weir_status status = weir_spsc_reserve(&p->lane, len + WEIR_MPSC_STAMP, &record);
@@ -109,9 +110,12 @@ static inline weir_status weir_mpsc_ordered_commit_more(weir_mpsc_ordered_produc
 static inline weir_status weir_mpsc_ordered_put(weir_mpsc_ordered_producer *p, const void *msg, uint64_t len, bool more)
 {
     void *slot = NULL;
+    uint32_t reserved = p->lane.reserved;
     weir_status status = weir_mpsc_ordered_reserve(p, len, &slot);
-    if (WEIR_UNLIKELY(status != WEIR_OK))
+    if (WEIR_UNLIKELY(status != WEIR_OK)) {
+        p->lane.reserved = p->lane.capacity != 0 ? reserved : 0; /* only a record that goes in gives it up */
         return status;
+    }
     weir_spsc_copy((unsigned char *)slot, msg, len);
     return weir_mpsc_ordered_commit_as(p, len, more);
 }

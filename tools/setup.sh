@@ -2,6 +2,24 @@
 
 say() { printf '%s\n' "$*" >&2; }
 
+# The package of clang's sanitizer and fuzzer runtimes.  It has the version of clang in its name.
+clang_runtimes() {
+    version=$(clang -dumpversion 2>/dev/null || apt-cache depends clang 2>/dev/null | sed -n 's/.*Depends: clang-\([0-9]\)/\1/p')
+    version=${version%%.*}
+    if [ -n "$version" ]; then printf ' libclang-rt-%s-dev' "$version"; else printf ' libclang-rt-dev'; fi
+}
+
+# Can clang link a libFuzzer target?
+has_fuzzer() {
+    probe=$(mktemp -d)
+    echo 'int LLVMFuzzerTestOneInput(const unsigned char *d, unsigned long n) { return n > 8 && d[0] == 1; }' \
+        >"$probe/probe.c"
+    clang -fsanitize=fuzzer,address,undefined "$probe/probe.c" -o "$probe/probe" >/dev/null 2>&1
+    found=$?
+    rm -rf "$probe"
+    return "$found"
+}
+
 # The Debian or Ubuntu packages behind the commands and headers that are missing.  $1 = build or test.
 missing_packages() {
     command -v cc >/dev/null 2>&1 && echo '#include <stdatomic.h>' | cc -E - >/dev/null 2>&1 || printf ' gcc libc6-dev'
@@ -10,6 +28,7 @@ missing_packages() {
     [ "$1" = test ] || return 0
     command -v g++ >/dev/null 2>&1 || printf ' g++'
     command -v clang >/dev/null 2>&1 && command -v clang++ >/dev/null 2>&1 || printf ' clang'
+    has_fuzzer || clang_runtimes
     command -v pkg-config >/dev/null 2>&1 || printf ' pkg-config'
     pkg-config --exists criterion 2>/dev/null || printf ' libcriterion-dev'
 }

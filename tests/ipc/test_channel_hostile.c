@@ -263,7 +263,7 @@ Test(channel_hostile, an_impossible_position_of_the_consumer_is_CORRUPT_for_good
 Test(channel_hostile, a_lane_that_comes_to_a_waiting_consumer_and_is_none_is_CORRUPT_for_good)
 {
     (void)support_shm_dir();
-    for (int lie = 0; lie < 4; lie++) {
+    for (int lie = 0; lie < 5; lie++) {
         struct third third;
         weir_channel *c = open_as(NAME, WEIR_CONSUMER, 0);
         third_open(&third, NAME);
@@ -272,7 +272,10 @@ Test(channel_hostile, a_lane_that_comes_to_a_waiting_consumer_and_is_none_is_COR
         CHECK_OK(weir_view_map(&third.view, third.section, 0, 0, WEIR_READ_WRITE));
         third.layout = third.view.base;
         unsigned char *lane = (unsigned char *)third.view.base + WEIR_CHANNEL_LANE;
-        if (lie != 0) /* 0: a lane is stated and none is there */
+        if (lie == 4) { /* whole, and of another version than the channel's lanes are */
+            CHECK_OK(weir_spsc_init(lane, WEIR_SPSC_CONTROL + 8192, 8192, 0));
+            weir_store_rlx(&((weir_spsc_layout *)(void *)lane)->version, 2);
+        } else if (lie != 0) /* 0: a lane is stated and none is there */
             CHECK_OK(weir_spsc_init(lane, WEIR_SPSC_CONTROL + 8192, 4096, 0)); /* 1: a smaller one than is stated */
         /* 2: no capacity a lane can have; 3: longer than the section */
         weir_store_rel(&third.layout->capacity, lie == 2 ? 5000 : lie == 3 ? 1 << 20 : 8192);
@@ -281,6 +284,29 @@ Test(channel_hostile, a_lane_that_comes_to_a_waiting_consumer_and_is_none_is_COR
         CHECK_STATUS(receive_nothing(c, WEIR_FOREVER), WEIR_E_CORRUPT);
         CHECK_OK(weir_channel_close(c));
         third_close(&third);
+    }
+}
+
+Test(channel_hostile, a_section_without_a_channels_slots_or_with_reserved_room_is_CORRUPT_to_openers)
+{
+    (void)support_shm_dir();
+    for (int lie = 0; lie < 4; lie++) {
+        weir_section *section;
+        weir_channel *channel;
+        weir_section_options options = { .content = WEIR_CHANNEL_CONTENT, .slots = lie < 3 ? (uint32_t)lie : 3,
+                                         .flags = lie == 3 ? WEIR_RESERVE : 0 };
+        CHECK_OK(weir_section_create(&section, NAME, 12288, &options));
+        if (lie != 3) { /* else not even the layout's words can be touched */
+            weir_view view;
+            CHECK_OK(weir_view_map(&view, section, 0, 0, WEIR_READ_WRITE));
+            weir_channel_layout *layout = view.base;
+            layout->version = WEIR_CHANNEL_VERSION;
+            layout->kind = WEIR_SPSC;
+            CHECK_OK(weir_view_unmap(&view));
+        }
+        CHECK_STATUS(weir_channel_open(&channel, NAME, WEIR_PRODUCER, NULL), WEIR_E_CORRUPT);
+        CHECK_STATUS(weir_channel_open(&channel, NAME, WEIR_CONSUMER, NULL), WEIR_E_CORRUPT);
+        CHECK_OK(weir_section_close(section));
     }
 }
 

@@ -326,6 +326,50 @@ Test(mpsc, lanes_that_are_stated_and_cannot_be_reached_are_not_touched)
             }
 }
 
+Test(mpsc, what_finds_nothing_or_nonsense_leaves_its_outputs_untouched)
+{
+    for (unsigned k = 0; k < 2; k++)
+        for (unsigned bad = 0; bad < 2; bad++) {
+            ring r;
+            uint32_t len = 77;
+            unsigned from = 77;
+            ring_make(&r, kind_of(k), 3, 128, 0);
+            if (bad == 1) /* in another lane than the one whose turn it is */
+                weir_store_rlx(weir_word_at(weir_mpsc_lane(r.mem, 128, 2), WEIR_SPSC_CONTROL), UINT64_C(1) << 40);
+            weir_status expected = bad == 1 ? WEIR_E_CORRUPT : WEIR_EMPTY;
+            CHECK_STATUS(r.kind->pop_more(&r, buffer, sizeof buffer, &len, &from, NULL), expected);
+            cr_assert(len == 77 && from == 77, "kind %u: %u bytes of lane %u", k, len, from);
+            ring_free(&r);
+        }
+}
+
+/* As in spsc.h: another reserve gives the room up, whatever it answers; a push does only if its record goes in. */
+Test(mpsc, a_refused_reserve_gives_the_room_up_and_a_refused_push_does_not)
+{
+    for (unsigned k = 0; k < 2; k++) {
+        ring r;
+        void *slot;
+        ring_make(&r, kind_of(k), 1, 128, 0);
+        CHECK_OK(r.kind->reserve(&r, 0, 8, &slot));
+        CHECK_STATUS(r.kind->push(&r, 0, buffer, 1000, false), WEIR_E_TOO_LARGE);
+        CHECK_OK(r.kind->commit(&r, 0, 0, false));
+        for (unsigned i = 0; i < 3 - k; i++) {
+            CHECK_OK(r.kind->reserve(&r, 0, 8, &slot));
+            CHECK_OK(r.kind->push(&r, 0, buffer, k == 0 ? 24 : 16, false)); /* 32 bytes of the ring */
+            CHECK_STATUS(r.kind->commit(&r, 0, 8, false), WEIR_E_STATE);
+        }
+        CHECK_OK(r.kind->reserve(&r, 0, 0, &slot));
+        CHECK_STATUS(r.kind->push(&r, 0, buffer, 40, false), WEIR_FULL);
+        CHECK_OK(r.kind->commit(&r, 0, 0, false));
+        ring_free(&r);
+        ring_make(&r, kind_of(k), 1, 128, 0);
+        CHECK_OK(r.kind->reserve(&r, 0, 0, &slot));
+        CHECK_STATUS(r.kind->reserve(&r, 0, 1000, &slot), WEIR_E_TOO_LARGE);
+        CHECK_STATUS(r.kind->commit(&r, 0, 0, false), WEIR_E_STATE);
+        ring_free(&r);
+    }
+}
+
 /* ---- whose turn it is ---- */
 
 Test(mpsc, a_busy_lane_does_not_starve_the_others)

@@ -1,0 +1,10 @@
+/* The table of rings: a new one is its row_NAME.c and a line here (README.md). */
+#include "hostile.h"
+
+extern const hostile_row hostile_row_spsc, hostile_row_mpsc, hostile_row_mpsc_ordered, hostile_row_broadcast,
+    hostile_row_latest;
+
+const hostile_row *const hostile_rows[] = {
+    &hostile_row_spsc, &hostile_row_mpsc, &hostile_row_mpsc_ordered, &hostile_row_broadcast, &hostile_row_latest,
+};
+const unsigned hostile_row_count = HOSTILE_COUNT(hostile_rows);
