@@ -52,12 +52,12 @@ mv "$scratch/h" "$participant.h"
 mv "$scratch/c" "$participant.c"
 
 if [ -n "${GENMC_WEAKEN:-}" ]; then
-    # weaken.sh puts (model_weaken(LOST), call(...)) there; here the call itself becomes the weaker one.
+    # weaken.sh puts (model_weaken(LOST), call)(...) there; here the call itself becomes the weaker one.
     # shellcheck disable=SC2086
     sh "$source/tests/model/weaken.sh" --print $GENMC_WEAKEN | sed '
-        s/(model_weaken(MODEL_[A-Z]*), \(weir_[a-z0-9_]*\)_\(acq\|rel\)(/(\1_rlx(/
-        s/(model_weaken(MODEL_ACQUIRE), \(weir_[a-z0-9_]*\)_acq_rel(/(\1_rel(/
-        s/(model_weaken(MODEL_RELEASE), \(weir_[a-z0-9_]*\)_acq_rel(/(\1_acq(/' >"$scratch/weakened"
+        s/(model_weaken(MODEL_[A-Z]*), \(weir_[a-z0-9_]*\)_\(acq\|rel\))(/\1_rlx(/
+        s/(model_weaken(MODEL_ACQUIRE), \(weir_[a-z0-9_]*\)_acq_rel)(/\1_rel(/
+        s/(model_weaken(MODEL_RELEASE), \(weir_[a-z0-9_]*\)_acq_rel)(/\1_acq(/' >"$scratch/weakened"
     mv "$scratch/weakened" "$scratch/include/weir/${GENMC_WEAKEN%% *}"
 fi
 
@@ -86,7 +86,8 @@ clear_functions() {
         }' "$@"
 }
 
-# One file of all: GenMC reads one.  Each source keeps its static functions and macros to itself.
+# One file of all: GenMC reads one.  Each source keeps its static functions and macros to itself.  Some conditional
+# expressions make GenMC 0.10.3 fall over a "freeze" that its own passes have put there; a condition does not.
 {
     echo '#include "genmc_backend.h"'
     headers=
@@ -106,8 +107,8 @@ clear_functions() {
         for name in $statics; do
             echo "#define $name ${own}_$name"
         done
-        sed 's/\(\*[a-z]*\|[a-z]*\[[a-z]*\]\) = (\(weir_[a-z_]*\)){ \(\.[a-z_]*\) = \([A-Za-z_0]*\) };/clear_\2(\&(\1)), (\1)\3 = (\4);/' \
-            "$file"
+        sed 's/\(\*[a-z]*\|[a-z]*\[[a-z]*\]\) = (\(weir_[a-z_]*\)){ \(\.[a-z_]*\) = \([A-Za-z_0]*\) };/clear_\2(\&(\1)), (\1)\3 = (\4);/
+            s/return \(.*\) ? WEIR_OK : \(WEIR_[A-Z]*\);/{ if (\1) return WEIR_OK; return \2; }/' "$file"
         for name in $statics $macros; do
             echo "#undef $name"
         done

@@ -7,6 +7,8 @@
 # model must reach GenMC finds reached.  A model that must fail (must_fail) must be rejected.  GENMC_SECONDS (1200): a
 # run that takes longer is cut off and says "no end".  GENMC_MODELS (--rc11 --imm).  GENMC_JOBS (2): runs at a time.
 #
+# genmc_all.sh --list prints "HARNESS MODEL MARKS MUST-FAIL" for each model that GenMC can be asked of.
+#
 # Exit 1 where a verdict is not as it must be.  The last line is "genmc: models=N ok=N no_end=N failures=N".
 set -eu
 
@@ -127,6 +129,11 @@ mkdir "$plain/weir"
 for layer in base naming ring ipc; do
     ln -s "$source/$layer" "$plain/weir/$layer"
 done
+list=no
+if [ "${1:-}" = --list ]; then
+    list=yes
+    shift
+fi
 [ $# -gt 0 ] || set -- $(cd "$model" && ls model_*.c | sed 's/\.c$//')
 number=0
 for asked; do
@@ -136,12 +143,20 @@ for asked; do
     models "$harness" >"$plain/list"
     while read -r id marks must_fail; do
         [ -z "$only" ] || [ "$only" = "$id" ] || continue
+        if [ $list = yes ]; then
+            [ -n "$(skipped "$harness" "$id")" ] || echo "$harness $id $marks $must_fail"
+            continue
+        fi
         for as in $memory; do
             number=$((number + 1))
             echo "$number $harness $id $marks $must_fail $as"
         done
     done <"$plain/list"
 done >"$plain/runs"
+if [ $list = yes ]; then
+    cat "$plain/runs"
+    exit 0
+fi
 
 xargs -P "${GENMC_JOBS:-2}" -L 1 sh "$0" --one "$plain" <"$plain/runs"
 "${GENMC:-genmc}" --version | sed -n 's/^ *\(GenMC v.*\|Built with.*\)/\1/p'
