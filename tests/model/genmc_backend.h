@@ -48,6 +48,7 @@ struct model {
 };
 
 #define MODEL(id) static const struct model id
+#define MODEL_BOUND(in_explorer, here) (here)
 #define MODEL_ASSERT(condition) assert(condition)
 
 enum { MODEL_RUNS, MODEL_ENDED, MODEL_KILLED };

@@ -118,9 +118,9 @@ static void join_late(void)
 static void setup_few(void) { setup(UINT64_MAX - 7, 3, 8, 1); }
 static void setup_padding(void) { setup(CAPACITY - 24, 2, 16, 1); }
 static void setup_batch(void) { setup(CAPACITY - 32, 4, 8, 2); }
-static void setup_lap(void) { setup(0, 7, 24, 1), rig.looks = 2; }
-static void setup_overrun(void) { setup(0, 9, 24, 1), rig.looks = 3; }
-static void setup_laps(void) { setup(8, 8, 32, 1); }
+static void setup_lap(void) { setup(0, MODEL_BOUND(7, 4), 24, 1), rig.looks = MODEL_BOUND(2, 1); }
+static void setup_overrun(void) { setup(0, MODEL_BOUND(9, 7), 24, 1), rig.looks = MODEL_BOUND(3, 1); }
+static void setup_laps(void) { setup(8, MODEL_BOUND(8, 6), 32, 1); }
 
 #define BROADCAST(id, title, set, read, marks, p, s)                                                                   \
     MODEL(id) = { .name = "broadcast: " title, .setup = (set),                                                         \
