@@ -42,6 +42,11 @@ defines() {
     esac
 }
 
+if [ "${1:-}" = --defines ]; then # --defines HARNESS MODEL: for genmc_weaken.sh
+    defines "$2" "$3"
+    exit
+fi
+
 # ---- one model under one memory model ----
 
 # genmc HARNESS MODEL DEFINES OPTION...: to $own/said.

@@ -5,7 +5,7 @@
 #
 # With --listed in front, only the sites in weaken.expected.  Each site is weakened once, alone, and the models of the
 # harnesses that name its edge are run under --rc11 and then --imm (under which GenMC looks for no races on plain
-# bytes), until one is rejected.  GENMC_SECONDS (120): a run that takes longer tells nothing.  GENMC_JOBS (2).
+# bytes), until one is rejected.  GENMC_SECONDS (60): a run that takes longer tells nothing.  GENMC_JOBS (2).
 #
 # Exit 1 where GenMC accepts a site that is not listed, or rejects one that is, or nothing could be run.  The last line
 # is "genmc_weaken: sites=N rejected=N accepted=N skipped=N failures=N".
@@ -13,7 +13,7 @@ set -eu
 
 source=${WEIR_SOURCE_DIR:?the source tree}
 model=$source/tests/model
-seconds=${GENMC_SECONDS:-120}
+seconds=${GENMC_SECONDS:-60}
 
 # site PLAIN FILE LINE EDGE KIND NUMBER
 if [ "${1:-}" = --site ]; then
@@ -29,25 +29,29 @@ if [ "${1:-}" = --site ]; then
         exit 0
         ;;
     esac
-    # shellcheck disable=SC2046
-    for harness in $(cd "$model" && grep -lE "edges:.* $edge( |\$)" model_*.c | sed 's/\.c$//'); do
-        for as in --rc11 --imm; do
-            while read -r id must_fail; do
-                [ "$must_fail" = 0 ] && [ -z "$by" ] || continue
-                status=0
-                (ulimit -t "$seconds" &&
-                    GENMC_WEAKEN=$site sh "$model/genmc.sh" "$harness" "$id" --check-liveness "$as") \
-                    >"$out.said" 2>&1 </dev/null || status=$?
-                case $status in
-                0) ran=$((ran + 1)) ;;
-                42) by="$harness $id ${as#--}: $(sed -n 's/^Error: //p' "$out.said" | head -n 1)" ;;
-                137 | 152) cut=$((cut + 1)) ;;
-                *) broken=$((broken + 1)) ;;
-                esac
-            done <<END
-$(awk -v of="$harness" '$1 == of { print $2, $4 }' "$plain/models")
+    names() { (cd "$model" && grep -lE "edges:.* $edge( |\$)" model_*.c | sed 's/\.c$//'); }
+    # What attaches to a ring that is being made sees the edges of its making: those first.
+    candidates() {
+        names | while read -r harness; do awk -v of="$harness" '$1 == of && $4 == 0 { print $1, $2 }' "$plain/models"; done |
+            case $edge in *-INIT) sort -k 2 -s ;; *) cat ;; esac
+    }
+    for as in --rc11 --imm; do
+        while read -r harness id; do
+            [ -z "$by" ] || continue
+            status=0
+            (ulimit -t "$seconds" &&
+                GENMC_WEAKEN=$site GENMC_DEFINES=$(sh "$model/genmc_all.sh" --defines "$harness" "$id") \
+                    sh "$model/genmc.sh" "$harness" "$id" --check-liveness "$as") \
+                >"$out.said" 2>&1 </dev/null || status=$?
+            case $status in
+            0) ran=$((ran + 1)) ;;
+            42) by="$harness $id ${as#--}: $(sed -n 's/^Error: //p' "$out.said" | head -n 1)" ;;
+            137 | 152) cut=$((cut + 1)) ;;
+            *) broken=$((broken + 1)) ;;
+            esac
+        done <<END
+$(candidates)
 END
-        done
     done
     if [ -n "$by" ]; then
         printf 'rejected %s: %s' "$site" "$by"
