@@ -39,6 +39,7 @@ if [ "${1:-}" = --site ]; then
         while read -r harness id; do
             [ -z "$by" ] || continue
             status=0
+            # shellcheck disable=SC3045
             (ulimit -t "$seconds" &&
                 GENMC_WEAKEN=$site GENMC_DEFINES=$(sh "$model/genmc_all.sh" --defines "$harness" "$id") \
                     sh "$model/genmc.sh" "$harness" "$id" --check-liveness "$as") \
