@@ -38,7 +38,7 @@ accepts() {
 # No second look for those that would not end with one; MODEL_BOUND in the harnesses has the other bounds.
 defines() {
     case $1:$2 in
-    model_mpsc:lap | model_mpsc:producer_dies | model_broadcast:laps | model_broadcast:lap_dies)
+    model_mpsc:lap | model_mpsc:producer_dies | model_broadcast:laps)
         echo -DMODEL_GENMC_WAITS=0 ;;
     esac
 }

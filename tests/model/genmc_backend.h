@@ -220,17 +220,17 @@ static void *model_reaper_main(void *unused)
     return unused;
 }
 
-/* Nobody is left who could run.  True: the models' check can speak; false: a sleeper would go on, in another
- * execution. */
+/* Nobody is left who could run.  True: the model's check can speak; false: a sleeper would go on, in another
+ * execution, woken or (somebody was killed) at its sleep's bound. */
 static bool model_all_ended(unsigned count)
 {
     unsigned wakes = __atomic_load_n(&model_wakes, __ATOMIC_RELAXED);
-    bool sleeps = false, woken = false;
+    bool sleeps = false, goes_on = false;
     for (unsigned i = 1; i <= count; i++) {
         sleeps = sleeps || model_asleep[i] != 0;
-        woken = woken || (model_asleep[i] != 0 && model_asleep[i] != wakes + 1);
+        goes_on = goes_on || model_killed(i) || (model_asleep[i] != 0 && model_asleep[i] != wakes + 1);
     }
-    assert(woken || !sleeps); /* a wake that is lost: nobody is left */
+    assert(goes_on || !sleeps); /* a wake that is lost: nobody is left */
     return !sleeps;
 }
 
