@@ -1,8 +1,14 @@
 /* tests/model/genmc_backend.h - the harnesses for GenMC: stands in for explorer.h and backend.h, by their guards.
  *
  * genmc.sh includes it in front of everything.  Threads are POSIX threads, atomics are the compiler's, payload goes
- * word by word.  model_wait ends an execution that has nothing to go on with (GenMC explores those in which it has).
- * A kill is a thread that raises a flag at any time; the victim looks at it before each store.  Nobody sleeps. */
+ * word by word.  What the explorer bounds by preemptions and old values is not bounded here; what is:
+ *
+ *   MODEL_GENMC_WAITS  how often a thread goes on from model_wait before it must find something (1).  An execution in
+ *                      which it then finds nothing ends there, and with --check-liveness that is an error if what it
+ *                      looked at cannot change any more: model_wait's "nothing will ever come".
+ *   MODEL_GENMC_REACH  marks that no execution may reach: GenMC's error then shows that one does.
+ *
+ * A kill is a thread that raises a flag at any time; the victim looks at it before each store. */
 #define MODEL_EXPLORER_H
 #define MODEL_BACKEND_H
 
@@ -12,6 +18,13 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#ifndef MODEL_GENMC_WAITS
+#define MODEL_GENMC_WAITS 1
+#endif
+#ifndef MODEL_GENMC_REACH
+#define MODEL_GENMC_REACH 0u
+#endif
 
 /* ---- explorer.h ---- */
 
@@ -35,13 +48,19 @@ struct model {
 };
 
 #define MODEL(id) static const struct model id
+#define MODEL_BOUND(in_explorer, here) (here)
 #define MODEL_ASSERT(condition) assert(condition)
+
+enum { MODEL_RUNS, MODEL_ENDED, MODEL_KILLED };
 
 static pthread_t model_threads[MODEL_THREADS];
 static _Thread_local unsigned model_self;
 static _Thread_local bool model_victim;
-static bool model_was_killed[MODEL_THREADS + 1];
-static unsigned model_reaper; /* an atomic */
+static _Thread_local unsigned model_waits;
+static unsigned model_state[MODEL_THREADS + 1]; /* atomics */
+static unsigned model_reaper;                   /* an atomic */
+static unsigned model_wakes;                    /* an atomic: how many there were */
+static unsigned model_asleep[MODEL_THREADS + 1]; /* a thread that sleeps at its end: the wakes before, and 1 */
 
 static inline void model_zero(void *variables, size_t bytes) { (void)variables, (void)bytes; }
 
@@ -54,20 +73,63 @@ static inline void model_share(const char *name, void *memory, size_t bytes, uin
 
 static inline bool model_wait(void)
 {
+#if MODEL_GENMC_WAITS == 0
     __VERIFIER_assume(0);
+#else
+    __VERIFIER_spin_end(model_waits++ < MODEL_GENMC_WAITS); /* liveness: of what was read since the last start */
+    __VERIFIER_loop_begin();
+    __VERIFIER_spin_start();
+#endif
     return true;
 }
 
-static inline bool model_killed(unsigned thread) { return model_was_killed[thread]; }
-static inline void model_reached(uint32_t marks) { (void)marks; }
+static inline unsigned model_state_of(unsigned thread)
+{
+    return __atomic_load_n(&model_state[thread], __ATOMIC_ACQUIRE);
+}
+
+static inline void model_end(unsigned how)
+{
+    __atomic_store_n(&model_state[model_self], how, __ATOMIC_RELEASE);
+}
+
+static inline bool model_killed(unsigned thread) { return model_state_of(thread) == MODEL_KILLED; }
+static inline bool model_ended(unsigned thread) { return model_state_of(thread) != MODEL_RUNS; }
+static inline void model_reached(uint32_t marks) { assert((marks & MODEL_GENMC_REACH) == 0); }
 
 static inline void model_kill_point(void)
 {
     if (!model_victim || __atomic_load_n(&model_reaper, __ATOMIC_RELAXED) == 0)
         return;
-    model_was_killed[model_self] = true;
+    model_end(MODEL_KILLED);
     pthread_exit(NULL);
 }
+
+/* futex(2): the counter is the queue's lock, so a wake lies before a sleep, which then sees what was stored before it,
+ * or behind it.  One queue for all words: no thread of a harness wakes another word than its only peer's.  Who finds
+ * no wake stays asleep; main says whether one was on its way. */
+static inline bool model_sleep(const void *word32, uint32_t value)
+{
+    unsigned before = __atomic_fetch_add(&model_wakes, 0, __ATOMIC_ACQ_REL);
+    if (__atomic_load_n((const uint32_t *)word32, __ATOMIC_RELAXED) != value)
+        return true;
+    if (__atomic_load_n(&model_wakes, __ATOMIC_ACQUIRE) != before)
+        return true;
+    for (unsigned i = 1; i <= 2; i++) /* harnesses with sleeps have two threads */
+        if (i != model_self && model_killed(i))
+            return false;
+    model_asleep[model_self] = before + 1;
+    pthread_exit(NULL);
+}
+
+static inline void model_wake(const void *word32)
+{
+    (void)word32;
+    model_kill_point();
+    __atomic_fetch_add(&model_wakes, 1, __ATOMIC_ACQ_REL);
+}
+
+static inline void model_fence_others(void) { assert(!"GenMC has no membarrier"); }
 
 /* ---- backend.h ---- */
 
@@ -89,24 +151,29 @@ typedef struct weir_atomic_u32 { uint32_t word; } weir_atomic_u32;
 #define WEIR_ATOMIC_FENCE_SC() __atomic_thread_fence(__ATOMIC_SEQ_CST)
 #define WEIR_ATOMIC_FENCE_COMPILER() ((void)0)
 
-/* Private buffers are whole words; what is behind the payload's last byte is not compared. */
-#define WEIR_PAYLOAD_WRITE(to, from, len)                                                                              \
-    do {                                                                                                               \
-        for (uint64_t done = 0; done < (len); done += 8) {                                                             \
-            model_kill_point();                                                                                        \
-            ((uint64_t *)(void *)(to))[done / 8] = ((const uint64_t *)(const void *)(from))[done / 8];                 \
-        }                                                                                                              \
-    } while (0)
-#define WEIR_PAYLOAD_READ(to, from, len)                                                                               \
-    do {                                                                                                               \
-        for (uint64_t done = 0; done < (len); done += 8)                                                               \
-            ((uint64_t *)(void *)(to))[done / 8] = ((const uint64_t *)(const void *)(from))[done / 8];                 \
-    } while (0)
+/* Private buffers are whole words; what lies behind the payload's last byte is not compared. */
+static inline void model_payload_write(void *to, const void *from, uint64_t len)
+{
+    for (uint64_t done = 0; done < len; done += 8) {
+        model_kill_point();
+        ((uint64_t *)to)[done / 8] = ((const uint64_t *)from)[done / 8];
+    }
+}
+
+static inline void model_payload_read(void *to, const void *from, uint64_t len)
+{
+    for (uint64_t done = 0; done < len; done += 8)
+        ((uint64_t *)to)[done / 8] = ((const uint64_t *)from)[done / 8];
+}
+
+#define WEIR_PAYLOAD_WRITE(to, from, len) model_payload_write((to), (from), (len))
+#define WEIR_PAYLOAD_READ(to, from, len) model_payload_read((to), (from), (len))
 
 /* What copies with memcpy or formats texts, which GenMC does not run. */
 #define WEIR_ATOMIC_BACKEND "backend.h"
 #define weir_words_store unused_words_store
 #define weir_words_load unused_words_load
+#define __builtin_ia32_pause() ((void)0)
 #include <weir/base/atomic.h>
 #include <weir/base/fail.h>
 #undef weir_words_store
@@ -143,6 +210,7 @@ static void *model_thread_main(void *number)
     if (is->after != 0)
         pthread_join(model_threads[is->after - 1], NULL);
     is->run();
+    model_end(MODEL_ENDED);
     return NULL;
 }
 
@@ -150,6 +218,20 @@ static void *model_reaper_main(void *unused)
 {
     __atomic_store_n(&model_reaper, 1, __ATOMIC_RELAXED);
     return unused;
+}
+
+/* Nobody is left who could run.  True: the model's check can speak; false: a sleeper would go on, in another
+ * execution, woken or (somebody was killed) at its sleep's bound. */
+static bool model_all_ended(unsigned count)
+{
+    unsigned wakes = __atomic_load_n(&model_wakes, __ATOMIC_RELAXED);
+    bool sleeps = false, goes_on = false;
+    for (unsigned i = 1; i <= count; i++) {
+        sleeps = sleeps || model_asleep[i] != 0;
+        goes_on = goes_on || model_killed(i) || (model_asleep[i] != 0 && model_asleep[i] != wakes + 1);
+    }
+    assert(goes_on || !sleeps); /* a wake that is lost: nobody is left */
+    return !sleeps;
 }
 
 #define MODEL_GENMC_MAIN(id)                                                                                           \
@@ -171,7 +253,7 @@ static void *model_reaper_main(void *unused)
                 pthread_join(model_threads[i - 1], NULL);                                                              \
         if ((id).kills != 0)                                                                                           \
             pthread_join(reaper, NULL);                                                                                \
-        if ((id).check != NULL)                                                                                        \
+        if (model_all_ended(count) && (id).check != NULL)                                                              \
             (id).check();                                                                                              \
         return 0;                                                                                                      \
     }

@@ -118,9 +118,10 @@ static void join_late(void)
 static void setup_few(void) { setup(UINT64_MAX - 7, 3, 8, 1); }
 static void setup_padding(void) { setup(CAPACITY - 24, 2, 16, 1); }
 static void setup_batch(void) { setup(CAPACITY - 32, 4, 8, 2); }
-static void setup_lap(void) { setup(0, 7, 24, 1), rig.looks = 2; }
-static void setup_overrun(void) { setup(0, 9, 24, 1), rig.looks = 3; }
-static void setup_laps(void) { setup(8, 8, 32, 1); }
+static void setup_lap(void) { setup(0, MODEL_BOUND(7, 4), 24, 1), rig.looks = MODEL_BOUND(2, 1); }
+static void setup_death(void) { setup(0, 7, 24, 1), rig.looks = 1; }
+static void setup_overrun(void) { setup(0, MODEL_BOUND(9, 7), 24, 1), rig.looks = MODEL_BOUND(3, 1); }
+static void setup_laps(void) { setup(8, MODEL_BOUND(8, 6), 32, 1); }
 
 #define BROADCAST(id, title, set, read, marks, p, s)                                                                   \
     MODEL(id) = { .name = "broadcast: " title, .setup = (set),                                                         \
@@ -147,17 +148,17 @@ static void succeed(void)
     write_rest(&rig.heir);
 }
 
-#define WRITER_DIES(id, title, set, p, s)                                                                              \
+#define WRITER_DIES(id, title, set, read, p, s)                                                                        \
     MODEL(id) = { .name = "broadcast: " title, .setup = (set),                                                         \
                   .threads = { { .name = "writer", .run = write_all, .victim = true },                                 \
-                               { .name = "reader", .run = read_all },                                                  \
+                               { .name = "reader", .run = (read) },                                                    \
                                { .name = "next writer", .run = succeed, .after = 1 } },                                \
                   .preemptions = (p), .stale = (s), .kills = 1, .must_reach = MARK_EMPTY | MARK_KILLED,         \
                   .random = 20000 }
 
-WRITER_DIES(writer_dies, "the writer is killed", setup_padding, 2, 1);
-WRITER_DIES(batch_dies, "the writer of batches is killed", setup_batch, 1, 2);
-WRITER_DIES(lap_dies, "the writer of a lap is killed", setup_lap, 1, 1);
+WRITER_DIES(writer_dies, "the writer is killed", setup_padding, read_all, 2, 1);
+WRITER_DIES(batch_dies, "the writer of batches is killed", setup_batch, read_all, 1, 2);
+WRITER_DIES(lap_dies, "the writer of a lap is killed", setup_death, MODEL_BOUND(read_all, read_some), 1, 1);
 
 /* ---- it is made while others wait for it ---- */
 

@@ -151,9 +151,9 @@ static weir_status receive_some(unsigned count)
 
 static void send_one(void) { MODEL_ASSERT(send_some(1) == WEIR_OK); }
 static void send_two(void) { MODEL_ASSERT(send_some(2) == WEIR_OK); }
-static void send_four(void) { MODEL_ASSERT(send_some(4) == WEIR_OK); }
+static void send_more(void) { MODEL_ASSERT(send_some(MODEL_BOUND(4, 3)) == WEIR_OK); } /* than there is room for */
 static void receive_two(void) { MODEL_ASSERT(receive_some(2) == WEIR_OK); }
-static void receive_four(void) { MODEL_ASSERT(receive_some(4) == WEIR_OK); }
+static void receive_more(void) { MODEL_ASSERT(receive_some(MODEL_BOUND(4, 3)) == WEIR_OK); }
 
 static void send_batch(void)
 {
@@ -179,7 +179,7 @@ static void drain(void)
 {
     send_one();
     MODEL_ASSERT(weir_channel_drain(tx(), WEIR_FOREVER) == WEIR_OK);
-    MODEL_ASSERT(rig.received <= 1);
+    MODEL_ASSERT(rig.received == 1); /* what the consumer did before its release is seen */
 }
 
 static void receive_one_in_place(void)
@@ -187,8 +187,8 @@ static void receive_one_in_place(void)
     const void *msg;
     uint32_t len;
     MODEL_ASSERT(weir_peek(rx(), &msg, &len, WEIR_FOREVER) == WEIR_OK);
-    MODEL_ASSERT(weir_release(rx()) == WEIR_OK);
     rig.received = 1;
+    MODEL_ASSERT(weir_release(rx()) == WEIR_OK);
 }
 
 static void send_and_leave(void)
@@ -242,7 +242,7 @@ static void receive_and_leave(void)
 WAKE(message, "messages", send_two, receive_two, MARK_SLEPT, 3, 2);
 WAKE(place, "in place", send_in_place, receive_two, MARK_SLEPT, 3, 2);
 WAKE(batch, "a batch", send_batch, receive_two, MARK_SLEPT, 3, 2);
-WAKE(room, "room", send_four, receive_four, MARK_SLEPT, 2, 2);
+WAKE(room, "room", send_more, receive_more, MARK_SLEPT, 2, 2);
 WAKE(drained, "drain", drain, receive_one_in_place, MARK_SLEPT, 3, 2);
 WAKE(closed, "the producer leaves", send_and_leave, receive_to_the_end, MARK_SLEPT | MARK_CLOSED, 3, 2);
 WAKE(left, "the consumer leaves", send_to_the_end, receive_and_leave, MARK_SLEPT | MARK_CLOSED, 2, 2);

@@ -9,6 +9,9 @@
 #
 #   weaken.sh [EDGE]...   WEIR_SOURCE_DIR: the source tree; WEIR_INCLUDE_DIRS: where <weir/base/version.h> is; CC
 #
+# For genmc_weaken.sh: --sites prints "FILE LINE EDGE KIND NUMBER" of each, --print FILE EDGE KIND NUMBER that file
+# weakened there.
+#
 # Exit 0 or 1.  The last line is "weaken: sites=N caught=N listed=N failures=N".
 set -eu
 
@@ -121,6 +124,47 @@ try() {
     done
 }
 
+# ---- sites ----
+
+# "FILE LINE EDGE KIND NUMBER" for each ordered operation of a file; NUMBER counts those of one edge and kind in it.
+sites() {
+    awk -v file="$2" '
+        # A comment may be broken behind any word: the line that has the word "order" counts.
+        function look(text, at,    word) {
+            for (; match(text, /order [A-Z][A-Z0-9_-]* (rel|acq|sc)/); text = substr(text, RSTART + RLENGTH)) {
+                split(substr(text, RSTART, RLENGTH), word, " ")
+                print file, at, word[2], word[3], ++count[word[2], word[3]]
+            }
+        }
+        {
+            line = $0
+            sub(/^[ \t]*\*[ \t]+/, " ", line)
+            if (kept != "")
+                look(kept line, FNR - 1)
+            else
+                look(line, FNR)
+            kept = match($0, /order( [A-Z][A-Z0-9_-]*)?$/) ? substr($0, RSTART) : ""
+        }' "$1"
+}
+
+all_sites() {
+    for file in "$source"/ring/*.[ch] "$source"/ipc/channel.h "$source"/ipc/channel_wait.c; do
+        sites "$file" "${file#"$source"/}"
+    done | awk '$1 !~ /^ipc/ || $3 == "WAKE"'
+}
+
+case ${1:-} in
+--sites)
+    all_sites
+    exit
+    ;;
+--print)
+    line=$(all_sites | awk -v site="$2 $3 $4 $5" '$1 " " $3 " " $4 " " $5 == site { print $2 }')
+    weaken "$source/$2" "${line:?no such site}" "$4"
+    exit
+    ;;
+esac
+
 # site PLAIN FILE LINE EDGE KIND NUMBER: "RESULT FILE:LINE EDGE KIND: what happened" to PLAIN/results.
 if [ "${1:-}" = --site ]; then
     plain=$2 file=$3 line=$4 edge=$5 kind=$6 number=$7
@@ -150,37 +194,14 @@ if [ "${1:-}" = --site ]; then
     exit 0
 fi
 
-# ---- all sites ----
-
-# "FILE LINE EDGE KIND NUMBER" for each ordered operation of a file; NUMBER counts those of one edge and kind in it.
-sites() {
-    awk -v file="$2" '
-        # A comment may be broken behind any word: the line that has the word "order" counts.
-        function look(text, at,    word) {
-            for (; match(text, /order [A-Z][A-Z0-9_-]* (rel|acq|sc)/); text = substr(text, RSTART + RLENGTH)) {
-                split(substr(text, RSTART, RLENGTH), word, " ")
-                print file, at, word[2], word[3], ++count[word[2], word[3]]
-            }
-        }
-        {
-            line = $0
-            sub(/^[ \t]*\*[ \t]+/, " ", line)
-            if (kept != "")
-                look(kept line, FNR - 1)
-            else
-                look(line, FNR)
-            kept = match($0, /order( [A-Z][A-Z0-9_-]*)?$/) ? substr($0, RSTART) : ""
-        }' "$1"
-}
+# ---- all of them ----
 
 plain=$(mktemp -d)
 trap 'rm -rf "$plain"' EXIT
 trap 'exit 1' HUP INT TERM
 sed '/^#/d; /^ /d; /^$/d; s/:.*//' "$model/weaken.expected" >"$plain/expected"
 
-for file in "$source"/ring/*.[ch] "$source"/ipc/channel.h "$source"/ipc/channel_wait.c; do
-    sites "$file" "${file#"$source"/}"
-done | awk '$1 !~ /^ipc/ || $3 == "WAKE"' >"$plain/sites"
+all_sites >"$plain/sites"
 if [ $# -gt 0 ]; then
     pattern=$(printf '%s\n' "$@" | paste -sd '|' -)
     awk -v pattern="^($pattern)\$" '$3 ~ pattern' "$plain/sites" >"$plain/some" && mv "$plain/some" "$plain/sites"
