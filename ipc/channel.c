@@ -516,8 +516,9 @@ static weir_status agree(weir_channel *channel, const struct terms *terms, weir_
     bool joins_first = cold->role == WEIR_CONSUMER && cold->kind->joins_first;
     if (status == WEIR_OK && joins_first)
         status = weir_participant_join(cold->section, before);
-    if (status == WEIR_OK) /* a consumer that comes first attaches when there is a ring */
-        status = weir_channel_attach_ring(channel);
+    if (status != WEIR_OK) /* also IN_USE, which of the attach says: later */
+        return status;
+    status = weir_channel_attach_ring(channel); /* a consumer that comes first attaches when there is a ring */
     if (status != WEIR_OK && !(cold->role == WEIR_CONSUMER && weir_channel_attaches_later(status)))
         return status;
     cold->came_first = status == WEIR_EMPTY;
