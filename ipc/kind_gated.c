@@ -78,22 +78,27 @@ static uint64_t *never_came(weir_channel *channel)
     return (uint64_t *)cold->handles + cold->peers.count;
 }
 
+/* Is the one that its place's word calls present known to be dead? */
+static bool is_known_dead(weir_channel *channel, const weir_participant *one)
+{
+    uint32_t reader = one->slot - channel_cold(channel)->peers.first;
+    uint64_t word = (uint64_t)one->generation << 32 | WEIR_BROADCAST_GATED_PRESENT;
+    return channel->gated_tx.dead[reader] == word || never_came(channel)[reader] == (uint64_t)one->generation + 1;
+}
+
 /* Is a consumer there, for whom all has to be held, that the ring does not know of yet? */
 static bool comes(weir_channel *channel, const weir_participant *one)
 {
-    const weir_broadcast_gated_writer *w = &channel->gated_tx;
     uint32_t reader = one->slot - channel_cold(channel)->peers.first;
-    uint64_t word = (uint64_t)one->generation << 32 | WEIR_BROADCAST_GATED_PRESENT;
     weir_broadcast_gated_gate gate;
-    if (one->presence != WEIR_ALIVE || w->dead[reader] == word ||
-        never_came(channel)[reader] == (uint64_t)one->generation + 1)
+    if (one->presence != WEIR_ALIVE || is_known_dead(channel, one))
         return false;
     weir_status status = weir_broadcast_gated_gate_from(&channel->gated_tx, reader, &gate);
     return status == WEIR_EMPTY ||
            (status == WEIR_OK && (gate.reader != reader || gate.generation != one->generation));
 }
 
-/* Are consumers there, and does the ring know of them all? */
+/* Does the ring know of all consumers that are there?  *any: whether any is. */
 static bool all_came(weir_channel *channel, bool *any)
 {
     struct channel_cold *cold = channel_cold(channel);
@@ -102,7 +107,7 @@ static bool all_came(weir_channel *channel, bool *any)
         weir_participant one = weir_participant_glance(cold->section, slot);
         if (comes(channel, &one))
             return false;
-        *any |= one.presence == WEIR_ALIVE;
+        *any |= one.presence == WEIR_ALIVE && !is_known_dead(channel, &one);
     }
     return true;
 }
