@@ -2,6 +2,7 @@
 #include "ipc/kinds_help.h"
 
 #include <criterion/criterion.h>
+#include <weir/naming/os_linux.h>
 
 #define NAME "calls"
 
@@ -381,4 +382,49 @@ Test(kinds_calls, a_work_queues_consumer_that_holds_all_it_may_hears_full_and_re
     CHECK_STATUS(receive_nothing(ends.c, WEIR_NOWAIT), WEIR_EMPTY);
     CHECK_OK(weir_channel_drain(ends.p, WEIR_NOWAIT));
     close_ends(ends);
+}
+
+/* ---- what a poll costs ---- */
+
+static int (*real_lock)(int fd, int command, struct flock *range);
+static uint64_t asked;
+
+static int count_lock(int fd, int command, struct flock *range)
+{
+    asked++;
+    return real_lock(fd, command, range);
+}
+
+Test(kinds_calls, a_poll_that_finds_nothing_asks_the_kernel_now_and_then)
+{
+    (void)support_shm_dir();
+    FOR_EACH_KIND(k)
+        for (int side = 0; side < 2; side++) {
+            struct ends ends = open_ends(k, 4096);
+            weir_channel *more = k->consumers ? open_kind(NAME, k->kind, WEIR_CONSUMER, 0) : NULL;
+            weir_status last = WEIR_OK;
+            if (side == 1 && k->waits)
+                (void)send_until_full(ends.p, 0, &last);
+            else if (side == 1)
+                CHECK_OK(send_id(ends.p, 0, WEIR_NOWAIT));
+            real_lock = weir_linux.lock;
+            weir_linux.lock = count_lock;
+            asked = 0;
+            int64_t start = help_now_ns(), end;
+            uint64_t polls = 0;
+            while ((end = help_now_ns()) - start < 45 * 1000000) {
+                if (side == 0)
+                    CHECK_STATUS(receive_nothing(ends.c, WEIR_NOWAIT), WEIR_EMPTY);
+                else
+                    CHECK_STATUS(weir_channel_drain(ends.p, WEIR_NOWAIT), WEIR_FULL);
+                polls++;
+            }
+            weir_linux.lock = real_lock;
+            /* At most every 10 ms, for each that is there and for each that has left something. */
+            uint64_t times = (uint64_t)(end - start) / 10000000 + 1;
+            CHECK(polls > 100 && asked > 0);
+            CHECK(asked <= times * 8);
+            CHECK_OK(weir_channel_close(more));
+            close_ends(ends);
+        }
 }
