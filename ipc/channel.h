@@ -132,19 +132,20 @@ WEIR_API weir_status weir_channel_open(weir_channel **out, const char *name, wei
  * If killed: the peer sees a death, or the leaving. */
 WEIR_API weir_status weir_channel_close(weir_channel *channel);
 
-/* weir_channel_info tells what the channel is and who is there.  Two system calls, more only while a peer comes and
- * goes.
+/* weir_channel_info tells what the channel is and who is there.  A system call for each that is, more only while one
+ * comes and goes.
  *
- * Returns:  WEIR_OK; WEIR_E_FORKED; WEIR_E_BUSY; WEIR_E_OS. */
+ * Returns:  WEIR_OK; WEIR_E_CORRUPT (an impossible type); WEIR_E_FORKED; WEIR_E_BUSY; WEIR_E_OS. */
 WEIR_API weir_status weir_channel_info(weir_channel *channel, weir_channel_facts *facts);
 
-/* weir_channel_message tells of the message that this handle received or peeked last.  Async-signal-safe.
+/* weir_channel_message tells of the message that this handle received or peeked last, however many calls have found
+ * nothing since.  Async-signal-safe.
  *
  * Returns:  WEIR_OK; WEIR_E_STATE (none yet, or a producer's handle); WEIR_E_FORKED; WEIR_E_BUSY. */
 WEIR_API weir_status weir_channel_message(weir_channel *channel, weir_message *message);
 
 /* weir_channel_drain waits until everything that this producer has sent was released: by the consumer; of BROADCAST_GATED
- * by all that are there; of BROADCAST and LATEST, whose producer waits for nobody else, until all that are there have
+ * by all that are there, one that has joined and read nothing yet among them; of BROADCAST and LATEST, whose producer waits for nobody else, until all that are there have
  * come to the end, and one is there.  Producers only.
  *
  * Returns:  WEIR_OK; WEIR_TIMEOUT (WEIR_FULL with WEIR_NOWAIT); WEIR_CLOSED, WEIR_DIED (the consumer has gone before;
@@ -342,7 +343,9 @@ static inline weir_status weir_flush(weir_channel *channel)
  *
  * Ordering: acquire.
  * Returns:  WEIR_OK; WEIR_EMPTY (WEIR_NOWAIT and no message); WEIR_TIMEOUT; WEIR_CLOSED, WEIR_DIED (nothing left, and
- *           the producer has gone); WEIR_E_CORRUPT; WEIR_E_MISMATCH (the producer that came states another capacity
+ *           the producer, or the last of them, has gone); WEIR_FULL (MPMC: this handle holds as much as one may, and
+ *           there is more: release first; weir_receive does that itself); WEIR_AGAIN (WEIR_NOWAIT; MPMC, BROADCAST,
+ *           LATEST: messages are there, and others were faster at each try); WEIR_E_CORRUPT; WEIR_E_MISMATCH (the producer that came states another capacity
  *           or type); WEIR_E_STATE (a producer's handle); WEIR_E_NO_MEMORY (no address space for the lane);
  *           WEIR_E_BUSY; WEIR_E_FORKED.
  * If killed: the message is received again by the next consumer. */

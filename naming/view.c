@@ -185,6 +185,8 @@ weir_status weir_view_refresh(weir_view *view)
     weir_status status = weir_section_check(view->section);
     if (status == WEIR_OK && node->growing)
         status = weir_section_refresh(view->section); /* it believes no size that the file does not have */
+    if (status == WEIR_OK && node->growing && view->section->size > node->reached)
+        status = weir_section_check_file(view->section, view->section->size); /* nor one that it had when it was last looked at */
     if (status == WEIR_OK && (view->section->reserved || node->growing))
         status = make_ready(view->section, node, 0, UINT64_MAX);
     if (status == WEIR_OK && node->growing)

@@ -50,7 +50,8 @@ WEIR_API weir_status weir_view_unmap(weir_view *view);
  *
  * Returns:  WEIR_OK; WEIR_E_INVALID (view was not mapped); WEIR_E_NO_MEMORY (the view is in too many pieces for the
  *           system, or a lock in memory was demanded; what was reachable stays so); WEIR_E_UNSUPPORTED (what was
- *           demanded and cannot be had); WEIR_E_FORKED; WEIR_E_PERMISSION, WEIR_E_OS. */
+ *           demanded and cannot be had); WEIR_E_CORRUPT (of a growing view: the file is shorter than the section);
+ *           WEIR_E_FORKED; WEIR_E_PERMISSION, WEIR_E_OS. */
 WEIR_API weir_status weir_view_refresh(weir_view *view);
 
 /* weir_view_flush returns when what was written to these bytes of the view is on the file's device: offset is from the

@@ -19,6 +19,7 @@ struct producer {
     struct pair_options *options;
     weir_channel *channel;
     uint32_t consumers_before; /* generation of a consumer that was gone when we came */
+    uint32_t consumer_deaths;  /* while others lived: those are not the end */
     uint32_t session;
     uint64_t records, bytes;
     bool alone; /* the consumer has gone */
@@ -62,10 +63,12 @@ static void look_at_consumer(struct producer *p)
         p->end = "signal";
     if (weir_channel_info(p->channel, &facts) != WEIR_OK || facts.consumer.generation == p->consumers_before)
         return;
-    if (facts.consumer.presence == WEIR_LEFT)
-        (void)again(p, WEIR_CLOSED);
-    else if (facts.consumer.presence == WEIR_DEAD)
+    if (facts.consumer.presence == WEIR_ALIVE)
+        p->consumer_deaths = facts.consumer.deaths;
+    else if (facts.consumer.presence == WEIR_DEAD && facts.consumer.deaths != p->consumer_deaths)
         (void)again(p, WEIR_DIED);
+    else if (facts.consumer.presence == WEIR_LEFT || facts.consumer.presence == WEIR_DEAD)
+        (void)again(p, WEIR_CLOSED);
 }
 
 /* Waits until the next record is due at --rate. */
@@ -222,6 +225,7 @@ int main(int argc, char **argv)
     weir_channel_facts facts;
     if (weir_channel_info(p.channel, &facts) == WEIR_OK) {
         p.session = facts.producer.generation; /* another for each that has ever come */
+        p.consumer_deaths = facts.consumer.deaths;
         if (facts.consumer.presence != WEIR_ALIVE)
             p.consumers_before = facts.consumer.generation;
     }

@@ -2,19 +2,19 @@
  * edges: WAKE SLOT
  *
  * This is the code that ships: ipc/channel.h's calls, ipc/channel_wait.c, naming/participant.c and the lane below them,
- * compiled against the explorer.  What stands here instead is the system: futex, membarrier, the clock, the lock of a
- * participant's slot.  Nobody spins (WEIR_WAIT_SLEEP), and a sleep has no bound as long as nobody is killed, so a
+ * compiled against the explorer.  What stands instead of the system is in system.c.  Nobody spins (WEIR_WAIT_SLEEP), and a sleep has no bound as long as nobody is killed, so a
  * wake-up that is lost is a failure, where in truth it costs 45 ms. */
 #include <weir/ipc/kind.h>
 #include <weir/naming/section_private.h>
 
 #include "explorer.h"
+#include "system.h"
 
 #define CAPACITY 64u
 #define MESSAGES 4u
 
-enum { PRODUCER = 1, CONSUMER = 2 }; /* the threads' numbers */
-enum { MARK_SLEPT = 1, MARK_CLOSED = 2, MARK_DIED = 4, MARK_FULL = 8, MARK_TIMEOUT = 16 };
+enum { PRODUCER = 1, CONSUMER = 2 }; /* the threads' numbers: those of their slots, and one more */
+enum { MARK_CLOSED = 2, MARK_DIED = 4, MARK_FULL = 8 };
 
 struct end {
     struct weir_section section;
@@ -25,50 +25,11 @@ static struct {
     _Alignas(64) unsigned char header[sizeof(weir_section_layout)];
     _Alignas(64) unsigned char content[WEIR_CHANNEL_DATA + CAPACITY];
     struct end producer, consumer;
-    int64_t now_ns;
     unsigned sent, received;
 } rig;
 
 static weir_channel *tx(void) { return (weir_channel *)(void *)rig.producer.handle; }
 static weir_channel *rx(void) { return (weir_channel *)(void *)rig.consumer.handle; }
-
-/* ---- the system ---- */
-
-void weir_os_sleep(weir_atomic_u32 *word, uint32_t value, int64_t ns)
-{
-    MODEL_ASSERT(ns > 0);
-    model_reached(MARK_SLEPT);
-    if (!model_sleep(word, value)) {
-        model_reached(MARK_TIMEOUT);
-        rig.now_ns += ns;
-    }
-}
-
-void weir_os_wake(weir_atomic_u32 *word) { model_wake(word); }
-void weir_os_fence_others(void) { model_fence_others(); }
-int64_t weir_os_now_ns(void) { return rig.now_ns; }
-void weir_os_yield(void) { MODEL_ASSERT(!"nobody spins here"); }
-
-/* The kernel gives a dead process's locks up; who asks then sees all that it did. */
-weir_status weir_os_slot_held(weir_os_section *os, uint32_t slot, bool *held)
-{
-    (void)os;
-    *held = !model_ended(slot == WEIR_CHANNEL_SLOT_PRODUCER ? PRODUCER : CONSUMER);
-    return WEIR_OK;
-}
-
-weir_status weir_os_slot_lock(weir_os_section *os, uint32_t slot) { return (void)os, (void)slot, WEIR_OK; }
-void weir_os_slot_unlock(weir_os_section *os, uint32_t slot) { (void)os, (void)slot; }
-weir_status weir_section_check(const weir_section *section) { return (void)section, WEIR_OK; }
-weir_status weir_section_check_writer(const weir_section *section) { return (void)section, WEIR_OK; }
-const char *weir_section_name(const weir_section *section) { return (void)section, "Local/model"; }
-
-weir_status weir_channel_attach_ring(weir_channel *channel)
-{
-    (void)channel;
-    MODEL_ASSERT(!"the lane is there from the start");
-    return WEIR_E_STATE;
-}
 
 /* ---- the two ends, as ipc/channel.c opens and leaves them ---- */
 
@@ -111,6 +72,7 @@ static void leave(struct end *end)
 static void setup(bool full_fence)
 {
     model_zero(&rig, sizeof rig);
+    system_begin();
     model_share("header", rig.header, sizeof rig.header, 0);
     model_share("channel", rig.content, sizeof rig.content, 0);
     MODEL_ASSERT(weir_spsc_init(rig.content + WEIR_CHANNEL_LANE, WEIR_SPSC_CONTROL + CAPACITY, CAPACITY, 0) == WEIR_OK);

@@ -112,8 +112,8 @@ try() {
     for harness in $(harnesses "$1"); do
         by=$(basename "$harness" .c)
         [ -z "$again" ] || compile "$own/include" "$own/$by.o" -c "$harness" || return 2
-        "${CC:-cc}" "$own/$by.o" "$own/memory.o" "$own/explorer.o" "$own/main.o" "$own/library.a" -o "$own/program" ||
-            return 2
+        "${CC:-cc}" "$own/$by.o" "$own/memory.o" "$own/explorer.o" "$own/system.o" "$own/main.o" "$own/library.a" \
+            -o "$own/program" || return 2
         status=0
         "$own/program" --deepen >"$own/said" 2>&1 || status=$?
         case $status in
@@ -209,7 +209,7 @@ fi
 
 copy_layers "$plain/include"
 {
-    printf '%s\n' "$model"/memory.c "$model"/explorer.c "$model"/main.c "$model"/model_*.c
+    printf '%s\n' "$model"/memory.c "$model"/explorer.c "$model"/system.c "$model"/main.c "$model"/model_*.c
     sources | sed "s|^|$plain/include/weir/|"
 } | while read -r unit; do
     name=${unit#"$plain/include/weir/"}

@@ -299,6 +299,229 @@ consumer=
 is "two producers' records" "$(field records "$work/c")" 300
 is "their lines" "$(grep -c '^producer=' "$work/c")" 2
 
+# ---- every kind ----
+
+consumer_line='^records=[0-9]* bytes=[0-9]* seconds=[0-9]*\.[0-9]* mb_per_s=[0-9]*\.[0-9] corrupt=0 gaps=0 repeats=0 lost=[0-9]* redelivered=[0-9]* end=[a-z]*$'
+producer_line='^records=[0-9]* bytes=[0-9]* seconds=[0-9]*\.[0-9]* mb_per_s=[0-9]*\.[0-9] full=[0-9]* end=[a-z]*$'
+summary_is() { tail -n 1 "$1" | grep -q "$2" || bad "a summary of $kind: $(tail -n 1 "$1")"; }
+# present NAME N: until N of them are there.
+present() {
+    i=0
+    until "$WEIR_PROGRAM_DIR/weir" stat "$1" 2>/dev/null | grep -q "slots .*: $2 present"; do
+        i=$((i + 1))
+        [ $i -lt 2000 ] || { bad "$2 at $1 ($kind) did not come"; break; }
+        sleep 0.01
+    done
+}
+total() { cat "$@" | sed -n 's/^records=\([0-9]*\) .*/\1/p' | awk '{ n += $1 } END { print n + 0 }'; }
+
+for kind in mpsc mpsc-ordered mpmc broadcast broadcast-gated latest; do
+    for order in consumer producer; do
+        run 0 0 "--kind $kind" "--kind $kind --count 10000 --id 7" $order
+        summary_is "$work/c" "$consumer_line"
+        summary_is "$work/p" "$producer_line"
+        records=$(field records "$work/c")
+        lost=$(field lost "$work/c")
+        line="producer=7 first=0 last=9999 records=10000 gaps=0 repeats=0"
+        case $kind-$order in
+            latest-*) # the newest, and gaps are not judged
+                line="producer=7 first=[0-9]* last=9999 records=$records gaps=0 repeats=0" ;;
+            broadcast-consumer)
+                line="producer=7 first=[0-9]* last=9999 records=$records gaps=0 repeats=0" ;;
+            broadcast-producer) # who comes later begins later
+                line="producer=7 first=[0-9]* last=9999 records=$records gaps=0 repeats=0" ;;
+            *) is "$kind's records" "$records" 10000
+                is "$kind's losses" "$lost" 0 ;;
+        esac
+        head -n 1 "$work/c" | grep -qx "$line" || bad "$kind's line: $(head -n 1 "$work/c"), not $line"
+        is "$kind's lines" "$(wc -l <"$work/c")" 2
+        is "$kind's consumer's end" "$(field end "$work/c")" closed
+        is "$kind's producer's end" "$(field end "$work/p")" count
+    done
+    case $kind in
+        broadcast | latest) ;;
+        *) # files
+            run 0 0 "--kind $kind --output $work/out" "--kind $kind --input $work/in --message-size 1000" consumer
+            cmp -s "$work/in" "$work/out" || bad "a file through $kind came out different" ;;
+    esac
+    if [ "$kind" = broadcast ]; then # who was there first gets all, or they are counted
+        "$C" first --kind $kind >"$work/c" 2>&1 &
+        consumer=$!
+        present first 1
+        "$P" first --kind $kind --count 10000 >/dev/null
+        wait $consumer
+        is "an overrun consumer's status" $? 0
+        consumer=
+        is "records and losses" $(($(field records "$work/c") + $(field lost "$work/c"))) 10000
+        # nothing is lost to who is fast enough
+        head -c 20000 "$work/in" >"$work/some"
+        run 0 0 "--kind $kind --output $work/out" "--kind $kind --input $work/some --message-size 1000 --rate 500" consumer
+        cmp -s "$work/some" "$work/out" || bad "a file through $kind came out different"
+        is "losses at a low rate" "$(field lost "$work/c")" 0
+    fi
+    # A consumer that leaves in order ends the producer well; so does a count of the consumer's.
+    run 0 0 "--kind $kind --count 5" "--kind $kind --rate 1000" consumer
+    is "$kind's left producer's end" "$(field end "$work/p")" closed
+    is "$kind's counting consumer's end" "$(field end "$work/c")" count
+    is "$kind's count" "$(field records "$work/c")" 5
+
+    # Deaths and signals of either side.
+    for victim in producer consumer; do
+        for signal in KILL TERM; do
+            : >"$work/data"
+            "$C" ends --kind $kind --output "$work/data" >"$work/c" 2>&1 &
+            consumer=$!
+            "$P" ends --kind $kind --rate 1000 >"$work/p" 2>&1 &
+            producer=$!
+            until_data "$work/data"
+            if [ $victim = producer ]; then pid=$producer; else pid=$consumer; fi
+            kill -$signal $pid
+            wait $producer 2>/dev/null
+            p=$?
+            wait $consumer 2>/dev/null
+            c=$?
+            consumer=
+            case $victim-$signal in
+                producer-KILL) is "$kind's survivor's status" $c 3; is "its end" "$(field end "$work/c")" died ;;
+                consumer-KILL) is "$kind's survivor's status" $p 3; is "its end" "$(field end "$work/p")" died ;;
+                producer-TERM)
+                    is "$kind's statuses" "$p $c" "0 0"
+                    is "its ends" "$(field end "$work/p") $(field end "$work/c")" "signal closed" ;;
+                consumer-TERM)
+                    is "$kind's statuses" "$p $c" "0 0"
+                    is "its ends" "$(field end "$work/p") $(field end "$work/c")" "closed signal" ;;
+            esac
+        done
+    done
+    timeout 5 "$C" ends --kind spsc --count 0 >/dev/null || bad "the name of $kind is not free again"
+    [ -z "$(ls -A "$WEIR_SHM_DIR")" ] || bad "$kind left $(ls -R "$WEIR_SHM_DIR")"
+
+    # Another kind is refused, and both are named.
+    "$C" other --kind $kind >/dev/null 2>&1 &
+    consumer=$!
+    until_there other
+    timeout 5 "$P" other >/dev/null 2>"$work/err"
+    is "a producer's of another kind" $? 1
+    grep -q "$kind.*spsc" "$work/err" || bad "another kind was told: $(cat "$work/err")"
+    kill -TERM $consumer
+    wait $consumer
+    is "its peer" $? 0
+    consumer=
+done
+
+# Several producers: each has its line; a number in use is refused; one that was killed is told of at the end.
+for kind in mpsc mpsc-ordered mpmc; do
+    "$C" many --kind $kind --producers 3 >"$work/c" 2>&1 &
+    consumer=$!
+    present many 1
+    "$P" many --kind $kind --id 1 --count 2000 >/dev/null &
+    one=$!
+    "$P" many --kind $kind --id 2 --count 3000 >/dev/null &
+    two=$!
+    wait $one $two
+    "$P" many --kind $kind --id 3 --rate 1000 >"$work/p" 2>&1 &
+    producer=$!
+    present many 2
+    timeout 5 "$P" many --kind $kind --id 3 >"$work/out" 2>"$work/err"
+    is "a number that is in use" $? 1
+    grep -q 'has the number' "$work/err" && [ "$(wc -l <"$work/err")" -eq 1 ] || bad "it was told: $(cat "$work/err")"
+    [ ! -s "$work/out" ] || bad "it wrote to standard output"
+    kill -TERM $producer
+    wait $producer
+    is "the one that has it" $? 0
+    wait $consumer
+    is "the consumer of three" $? 0
+    consumer=
+    for line in "producer=1 first=0 last=1999 records=2000 gaps=0 repeats=0" \
+        "producer=2 first=0 last=2999 records=3000 gaps=0 repeats=0" "producer=3 first=0 .* gaps=0 repeats=0"; do
+        grep -qx "$line" "$work/c" || bad "$kind: no line $line in $(cat "$work/c")"
+    done
+    summary_is "$work/c" "$consumer_line"
+
+    "$C" many --kind $kind --producers 2 >"$work/c" 2>&1 &
+    consumer=$!
+    present many 1
+    "$P" many --kind $kind --id 1 --rate 1000 >/dev/null 2>&1 &
+    one=$!
+    "$P" many --kind $kind --id 2 --rate 1000 >/dev/null 2>&1 &
+    two=$!
+    present many 3
+    kill -9 $one
+    wait $one 2>/dev/null
+    kill -TERM $two
+    wait $two
+    is "the other producer" $? 0
+    wait $consumer
+    is "the consumer of one that died" $? 3
+    is "its end" "$(field end "$work/c")" died
+    consumer=
+done
+
+# Several consumers: a work queue's share the records, a broadcast's each get all; one that is killed costs nobody
+# anything that it had not released.
+kind=mpmc
+for i in 1 2 3; do
+    "$C" shared --kind mpmc --producers 2 >"$work/c$i" 2>&1 &
+    eval "c$i=\$!"
+done
+present shared 3
+"$P" shared --kind mpmc --id 1 --count 20000 >/dev/null &
+one=$!
+"$P" shared --kind mpmc --id 2 --count 20000 >/dev/null &
+two=$!
+wait $one $two
+for pid in $c1 $c2 $c3; do
+    wait "$pid"
+    is "a sharing consumer's status" $? 0
+done
+is "what three shared" "$(total "$work/c1" "$work/c2" "$work/c3")" 40000
+"$P" shared --kind mpmc --rate 2000 >"$work/p" 2>&1 & # one of them is killed
+producer=$!
+: >"$work/data"
+: >"$work/more"
+"$C" shared --kind mpmc --output "$work/data" >/dev/null 2>&1 &
+one=$!
+"$C" shared --kind mpmc --output "$work/more" >"$work/c" 2>&1 &
+consumer=$!
+present shared 3
+until_data "$work/data"
+until_data "$work/more"
+kill -9 $one
+wait $one 2>/dev/null
+enough=$(($(wc -c <"$work/more") + 64 * 400)) # a fifth of a second later all know
+i=0
+until [ "$(wc -c <"$work/more")" -ge $enough ] || [ $i -ge 2000 ]; do
+    i=$((i + 1))
+    sleep 0.01
+done
+kill -TERM $consumer # the last consumer leaves in order
+wait $consumer
+is "the consumer beside a killed one" $? 0
+wait $producer
+is "their producer" $? 0
+is "its end" "$(field end "$work/p")" closed
+consumer=
+
+kind=broadcast-gated
+for i in 1 2 3; do
+    "$C" each --kind $kind >"$work/c$i" 2>&1 &
+    eval "c$i=\$!"
+done
+present each 3
+"$P" each --kind $kind --capacity 4096 --count 5000 --rate 10000 >"$work/p" 2>&1 &
+producer=$!
+present each 4
+kill -9 $c3
+wait $c3 2>/dev/null
+wait $producer
+is "a gated producer whose reader was killed" $? 0
+for i in 1 2; do
+    eval "wait \$c$i"
+    is "a gated reader's status" $? 0
+    grep -qx "producer=0 first=0 last=4999 records=5000 gaps=0 repeats=0" "$work/c$i" || bad "a reader: $(cat "$work/c$i")"
+done
+[ -z "$(ls -A "$WEIR_SHM_DIR")" ] || bad "the kinds left $(ls -R "$WEIR_SHM_DIR")"
+
 # Garbage where the section would be is refused and left alone.
 mkdir -m 700 "$WEIR_SHM_DIR/weir-u.$(id -u)"
 printf 'somebody else has this' >"$WEIR_SHM_DIR/weir-u.$(id -u)/garbage"

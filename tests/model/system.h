@@ -1,0 +1,11 @@
+/* tests/model/system.h - the system of the harnesses that wait: what it notes, and how a harness begins with it.  The
+ * holder of a participant's slot is the thread of that number, plus 1. */
+#ifndef WEIR_TESTS_MODEL_SYSTEM_H
+#define WEIR_TESTS_MODEL_SYSTEM_H
+
+enum { MARK_SLEPT = 1, MARK_TIMEOUT = 16 }; /* of must_reach */
+
+/* In setup: the clock begins anew. */
+void system_begin(void);
+
+#endif
