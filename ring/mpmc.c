@@ -104,7 +104,7 @@ weir_status weir_mpmc_shape_of(const void *mem, uint64_t size_bytes, weir_mpmc_s
 weir_status weir_mpmc_owner(const void *mem, uint64_t size_bytes, uint32_t slot, uint32_t *owner,
                             uint32_t *generation)
 {
-    weir_mpmc_shape shape = { 0, 0, 0, 0 };
+    weir_mpmc_shape shape = { .lanes = 0 };
     weir_mpmc_owner_state state;
     weir_status status = weir_mpmc_shape_of(mem, size_bytes, &shape);
     if (status != WEIR_OK)
@@ -152,7 +152,7 @@ static weir_status repair(weir_mpmc_producer *p, uint64_t claim_pos)
 
 weir_status weir_mpmc_producer_attach(weir_mpmc_producer *p, void *mem, uint64_t size_bytes, uint32_t lane)
 {
-    weir_mpmc_shape shape;
+    weir_mpmc_shape shape = { .lanes = 0 };
     *p = (weir_mpmc_producer){ .fault = WEIR_OK };
     weir_status status = weir_mpmc_shape_of(mem, size_bytes, &shape);
     if (status != WEIR_OK)
@@ -259,17 +259,18 @@ static weir_atomic_u64 *owner_word(const weir_mpmc_consumer *c, uint32_t slot)
 }
 
 /* Reads the lane's claim word and believes it if it goes on from what it was. */
-static weir_status read_claim(weir_mpmc_consumer *c, weir_mpmc_lane *of, uint64_t *word)
+static weir_status read_claim(weir_mpmc_consumer *c, weir_mpmc_lane *of, uint64_t *claim_word)
 {
     /* order MPMC-CLAIM acq: the claim word before the run words and the headers.  Without it the last claimer's intent
      * can be missed, which then is confirmed by nobody; and of a batch that it has claimed the first part of, bytes of
      * an older lap be read. */
-    *word = weir_load_acq(of->claim);
-    weir_mpmc_claim claim = weir_mpmc_claim_of(*word);
+    uint64_t word = weir_load_acq(of->claim);
+    weir_mpmc_claim claim = weir_mpmc_claim_of(word);
     uint64_t claimed = (claim.pos - of->claim_pos) & MASK;
     if (claimed > MASK / 2 || claim.by >= c->consumers)
-        return weir_mpmc_poison(c, "claim", *word);
+        return weir_mpmc_poison(c, "claim", word);
     of->claim_pos += claimed;
+    *claim_word = word;
     return WEIR_OK;
 }
 
@@ -277,7 +278,7 @@ static weir_status read_claim(weir_mpmc_consumer *c, weir_mpmc_lane *of, uint64_
  * exactly if the claim word still is what that claim made it; if another has moved that on, it confirmed it before. */
 static weir_status leftover(weir_mpmc_consumer *c, weir_mpmc_lane *of, uint32_t slot, weir_mpmc_run_state *run)
 {
-    uint64_t claim_word;
+    uint64_t claim_word = 0;
     weir_status status = read_claim(c, of, &claim_word);
     if (status != WEIR_OK)
         return status;
@@ -417,7 +418,7 @@ static weir_status inherit(weir_mpmc_consumer *c)
 weir_status weir_mpmc_consumer_attach(weir_mpmc_consumer *c, void *mem, uint64_t size_bytes, uint32_t slot,
                                       uint32_t generation, uint32_t run_max, weir_mpmc_lane *handles, uint32_t count)
 {
-    weir_mpmc_shape shape;
+    weir_mpmc_shape shape = { .lanes = 0 };
     *c = (weir_mpmc_consumer){ .fault = WEIR_OK };
     weir_status status = weir_mpmc_shape_of(mem, size_bytes, &shape);
     if (status != WEIR_OK)
@@ -478,22 +479,23 @@ weir_status weir_mpmc_consumer_detach(weir_mpmc_consumer *c)
 
 /* ---- consumer: the next run ---- */
 
-/* How many records are committed at the lane's claim position, up to `most`; *odd: a header there is none that may be
- * there, of which *header is the first. */
-static uint32_t look(const weir_mpmc_consumer *c, const weir_mpmc_lane *of, uint32_t most, bool *odd, uint64_t *header)
+/* How many records are committed at the lane's claim position, up to `most`.  *odd: the header behind them, if it is
+ * none that can be there; otherwise 0. */
+static uint32_t look(const weir_mpmc_consumer *c, const weir_mpmc_lane *of, uint32_t most, uint64_t *odd)
 {
     uint64_t pos = of->claim_pos, slots = UINT64_C(1) << c->shift;
-    *odd = false;
     for (uint32_t saw = 0; saw < most; saw++, pos++) {
+        weir_atomic_u64 *word = weir_word_at(weir_mpmc_slot(of->data, pos, c->shift, c->stride), 0);
         /* order MPMC-DATA acq: the header before the record's bytes.
-         * order MPMC-LAP acq: a header of a later lap before a second look at the claim word. */
-        *header = weir_load_acq(weir_word_at(weir_mpmc_slot(of->data, pos, c->shift, c->stride), 0));
-        uint64_t tag = *header & WEIR_MPMC_TAG;
-        if (WEIR_UNLIKELY(tag != weir_mpmc_tag(pos, c->shift))) {
-            *odd = tag != weir_mpmc_tag(pos - slots, c->shift);
-            return saw;
-        }
+         * order MPMC-LAP acq: a header of a later lap before the next look at the claim word. */
+        uint64_t header = weir_load_acq(word);
+        uint64_t tag = header & WEIR_MPMC_TAG;
+        if (WEIR_LIKELY(tag == weir_mpmc_tag(pos, c->shift)))
+            continue;
+        *odd = tag != weir_mpmc_tag(pos - slots, c->shift) ? header | 1 : 0;
+        return saw;
     }
+    *odd = 0;
     return most;
 }
 
@@ -512,20 +514,19 @@ static void confirm(const weir_mpmc_lane *of, weir_mpmc_claim claim)
 static weir_status claim_run(weir_mpmc_consumer *c, weir_mpmc_lane *of)
 {
     weir_atomic_u64 *own = weir_mpmc_run(of->claim, c->slot);
+    uint64_t word = 0, odd = 0, odd_word = 0;
     for (int tries = 0; tries < WEIR_MPMC_TRIES; tries++) {
-        uint64_t word, header = 0;
-        bool odd;
         weir_status status = read_claim(c, of, &word);
         if (status != WEIR_OK)
             return status;
+        /* A header that cannot be there: the producer is a lap further, and then so is the claim; or nobody wrote it. */
+        if (WEIR_UNLIKELY(odd != 0 && word == odd_word))
+            return weir_mpmc_poison(c, "header", odd);
+        odd_word = word;
         weir_mpmc_claim claim = weir_mpmc_claim_of(word);
-        uint32_t most = c->consumers == 1 ? c->run_max : 2 * c->run_max;
-        uint32_t saw = look(c, of, most, &odd, &header);
-        if (WEIR_UNLIKELY(odd)) { /* the producer is a lap further, because the claim is; or nobody wrote that */
-            if (weir_load_rlx(of->claim) == word) /* relaxed: behind the header's acquire */
-                return weir_mpmc_poison(c, "header", header);
+        uint32_t saw = look(c, of, c->consumers == 1 ? c->run_max : 2 * c->run_max, &odd);
+        if (WEIR_UNLIKELY(odd != 0))
             continue;
-        }
         if (saw == 0)
             return WEIR_EMPTY;
         /* Half, so that others who come now find something. */

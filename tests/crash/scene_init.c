@@ -4,6 +4,7 @@
 #include <weir/ring/broadcast_gated_layout.h>
 #include <weir/ring/broadcast_layout.h>
 #include <weir/ring/latest_layout.h>
+#include <weir/ring/mpmc_layout.h>
 #include <weir/ring/mpsc_layout.h>
 #include <weir/ring/mpsc_ordered.h>
 
@@ -11,7 +12,7 @@
 #define OLD_RECORDS 2u
 #define BUFFER 64u
 
-enum kind { MPSC, ORDERED, BROADCAST, LATEST, GATED };
+enum kind { MPSC, ORDERED, MPMC, BROADCAST, LATEST, GATED };
 enum before { STALE, ZEROS, RANDOM, HALF_MADE, OLD_RING, OLD_RING_OF_OTHER_SIZE, BEFORES };
 enum found { FOUND_OLD, FOUND_NONE, FOUND_NEW };
 
@@ -28,6 +29,9 @@ typedef struct ends {
     weir_mpsc_ordered_producer ordered_lane;
     weir_mpsc_ordered_consumer ordered;
     weir_mpsc_ordered_lane ordered_lanes[LANES];
+    weir_mpmc_producer mpmc_lane;
+    weir_mpmc_consumer mpmc;
+    weir_mpmc_lane mpmc_lanes[LANES];
     weir_broadcast_writer writer;
     weir_broadcast_reader reader;
     weir_latest_writer latest_writer;
@@ -51,13 +55,22 @@ static scene *scene_of(crash_world *w) { return (scene *)(void *)w->scene; }
 
 /* ---- one call for each, whatever it is ---- */
 
+/* A slot for each 32 bytes of size. */
+static weir_mpmc_shape mpmc_shape_as(const shape *as)
+{
+    return (weir_mpmc_shape){ .lanes = as->lanes, .consumers = 2, .slots = as->size / 32, .record_max = 24 };
+}
+
 static weir_status init(enum kind kind, void *mem, uint64_t bytes, const shape *as)
 {
+    weir_mpmc_shape shape_as = mpmc_shape_as(as);
     switch (kind) {
     case MPSC:
         return weir_mpsc_init(mem, bytes, as->lanes, as->size, as->start_pos);
     case ORDERED:
         return weir_mpsc_ordered_init(mem, bytes, as->lanes, as->size, as->start_pos, as->start_pos / 8);
+    case MPMC:
+        return weir_mpmc_init(mem, bytes, &shape_as, as->start_pos & WEIR_MPMC_POS_MASK);
     case BROADCAST:
         return weir_broadcast_init(mem, bytes, as->size, as->start_pos, as->start_pos / 8);
     case GATED:
@@ -69,10 +82,13 @@ static weir_status init(enum kind kind, void *mem, uint64_t bytes, const shape *
 
 static uint64_t footprint(enum kind kind, const shape *as)
 {
+    weir_mpmc_shape shape_as = mpmc_shape_as(as);
     switch (kind) {
     case MPSC:
     case ORDERED:
         return weir_mpsc_footprint(as->lanes, as->size);
+    case MPMC:
+        return weir_mpmc_footprint(&shape_as);
     case BROADCAST:
         return weir_broadcast_footprint(as->size);
     case GATED:
@@ -93,6 +109,12 @@ static weir_status attach(ends *e, enum kind kind, void *mem, uint64_t bytes, ui
     case ORDERED:
         status = weir_mpsc_ordered_consumer_attach(&e->ordered, mem, bytes, e->ordered_lanes, LANES);
         return status != WEIR_OK ? status : weir_mpsc_ordered_producer_attach(&e->ordered_lane, mem, bytes, lane);
+    case MPMC: { /* each time as a generation higher than the one before */
+        uint32_t owner = 0, generation = 0;
+        (void)weir_mpmc_owner(mem, bytes, 0, &owner, &generation);
+        status = weir_mpmc_consumer_attach(&e->mpmc, mem, bytes, 0, generation + 1, 0, e->mpmc_lanes, LANES);
+        return status != WEIR_OK ? status : weir_mpmc_producer_attach(&e->mpmc_lane, mem, bytes, lane);
+    }
     case BROADCAST:
         status = weir_broadcast_reader_attach(&e->reader, mem, bytes);
         return status != WEIR_OK ? status : weir_broadcast_writer_attach(&e->writer, mem, bytes);
@@ -114,6 +136,8 @@ static weir_status put(ends *e, enum kind kind, const void *msg, uint32_t len)
         return weir_spsc_push(&e->lane, msg, len);
     case ORDERED:
         return weir_mpsc_ordered_push(&e->ordered_lane, msg, len);
+    case MPMC:
+        return weir_mpmc_push(&e->mpmc_lane, msg, len);
     case BROADCAST:
         return weir_broadcast_push(&e->writer, msg, len);
     case GATED:
@@ -126,11 +150,14 @@ static weir_status put(ends *e, enum kind kind, const void *msg, uint32_t len)
 static weir_status get(ends *e, enum kind kind, void *buffer, uint32_t *len, uint64_t *number)
 {
     uint32_t lane = 0;
+    bool again;
     switch (kind) {
     case MPSC:
         return weir_mpsc_pop(&e->mpsc, buffer, BUFFER, len, &lane);
     case ORDERED:
         return weir_mpsc_ordered_pop(&e->ordered, buffer, BUFFER, len, &lane);
+    case MPMC:
+        return weir_mpmc_pop(&e->mpmc, buffer, BUFFER, len, &lane, &again);
     case BROADCAST:
         return weir_broadcast_read(&e->reader, buffer, BUFFER, len, number);
     case GATED:
@@ -154,6 +181,11 @@ static bool is_made_as(const ends *e, enum kind kind, const shape *as)
             if (e->ordered_lanes[i].lane.capacity != as->size || e->ordered_lanes[i].lane.pos != as->start_pos)
                 return false;
         return e->ordered.count == as->lanes;
+    case MPMC:
+        for (uint32_t i = 0; i < e->mpmc.count; i++)
+            if (e->mpmc_lanes[i].claim_pos != (as->start_pos & WEIR_MPMC_POS_MASK))
+                return false;
+        return e->mpmc.count == as->lanes && UINT64_C(1) << e->mpmc.shift == as->size / 32;
     case BROADCAST:
         return e->reader.capacity == as->size && e->reader.pos == as->start_pos &&
                e->reader.number == as->start_pos / 8;
@@ -246,7 +278,7 @@ static void skip_one(ends *e)
 
 static void must_go_on(ends *e, enum kind kind, void *mem, uint64_t bytes, const shape *as)
 {
-    for (uint32_t lane = 0; lane < (kind <= ORDERED ? as->lanes : 1); lane++) {
+    for (uint32_t lane = 0; lane < (kind <= MPMC ? as->lanes : 1); lane++) {
         CHECK_OK(attach(e, kind, mem, bytes, lane));
         while (kind == BROADCAST && weir_broadcast_ready(&e->reader) == WEIR_OK)
             skip_one(e);
@@ -277,6 +309,8 @@ static void recover(crash_world *w, crash_heirs heirs)
         CHECK_OK(attach(&e, s->kind, w->memory, w->bytes, 0));
     } else
         s->found = is_new(s, &e) ? FOUND_NEW : FOUND_OLD;
+    if (status == WEIR_OK && s->kind == MPMC) /* a consumer is noted in the ring */
+        CHECK_OK(weir_mpmc_consumer_detach(&e.mpmc));
     CHECK(status == WEIR_OK || status == WEIR_E_NOT_WEIR);
 }
 
@@ -334,6 +368,7 @@ static const crash_rules rules = { recover, examine, returned, others, resumed }
 
 INIT(mpsc, "mpsc", MPSC);
 INIT(mpsc_ordered, "mpsc-ordered", ORDERED);
+INIT(mpmc, "mpmc", MPMC);
 INIT(broadcast, "broadcast", BROADCAST);
 INIT(latest, "latest", LATEST);
 INIT(broadcast_gated, "broadcast-gated", GATED);

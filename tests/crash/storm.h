@@ -70,6 +70,8 @@ bool storm_whole(const void *msg, uint64_t id, uint64_t len);
 extern const storm_kind storm_spsc[STORM_SPSC_COUNT];
 #define STORM_LANES_COUNT 1
 extern const storm_kind storm_mpsc[STORM_LANES_COUNT], storm_mpsc_ordered[STORM_LANES_COUNT];
+#define STORM_MPMC_COUNT 1
+extern const storm_kind storm_mpmc[STORM_MPMC_COUNT];
 #define STORM_BROADCAST_COUNT 1
 extern const storm_kind storm_broadcast[STORM_BROADCAST_COUNT];
 #define STORM_BROADCAST_GATED_COUNT 1

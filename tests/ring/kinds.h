@@ -31,10 +31,12 @@ typedef struct ring {
         weir_broadcast_gated_reader gated;
     } rx;
     weir_spsc_consumer lanes[KIND_PRODUCERS_MAX];
-    weir_mpsc_ordered_lane ordered_lanes[KIND_PRODUCERS_MAX];
+    union {
+        weir_mpsc_ordered_lane ordered_lanes[KIND_PRODUCERS_MAX];
+        weir_mpmc_lane mpmc_lanes[KIND_PRODUCERS_MAX];
+    };
     uint64_t gated_dead[KIND_GATED_READERS];
     uint32_t gated_generation;
-    weir_mpmc_lane mpmc_lanes[KIND_PRODUCERS_MAX];
     uint32_t generation; /* of the mpmc consumer that attached last */
 } ring;
 

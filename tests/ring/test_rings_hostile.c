@@ -183,7 +183,6 @@ Test(rings_hostile, boundary_values_of_every_word_give_a_status)
                         v.r.rx = good.r.rx;
                         memcpy(v.r.lanes, good.r.lanes, sizeof v.r.lanes);
                         memcpy(v.r.ordered_lanes, good.r.ordered_lanes, sizeof v.r.ordered_lanes);
-                        memcpy(v.r.mpmc_lanes, good.r.mpmc_lanes, sizeof v.r.mpmc_lanes);
                         v.w = good.w;
                         v.reader = good.reader;
                         if (v.kind == 1)
