@@ -309,7 +309,7 @@ static void recover(crash_world *w, crash_heirs heirs)
         CHECK_OK(attach(&e, s->kind, w->memory, w->bytes, 0));
     } else
         s->found = is_new(s, &e) ? FOUND_NEW : FOUND_OLD;
-    if (status == WEIR_OK && s->kind == MPMC) /* a consumer is noted in the ring */
+    if (s->kind == MPMC) /* a consumer is noted in the ring */
         CHECK_OK(weir_mpmc_consumer_detach(&e.mpmc));
     CHECK(status == WEIR_OK || status == WEIR_E_NOT_WEIR);
 }
