@@ -48,8 +48,8 @@ weir_status weir_mpmc_init(void *mem, uint64_t size_bytes, const weir_mpmc_shape
         return weir_fail(WEIR_E_INVALID, "a ring needs memory aligned to %d bytes", WEIR_LINE);
     if (footprint == 0)
         return weir_fail(WEIR_E_INVALID,
-                         "%u lanes (1 to %u), %u consumers (1 to %u), %u slots (a power of two, %u to %u), records of %u "
-                         "bytes (0 to %u)", shape->lanes, WEIR_MPMC_LANES_MAX, shape->consumers,
+                         "%u lanes (1 to %u), %u consumers (1 to %u), %u slots (a power of two, %u to %u), records "
+                         "of %u bytes (0 to %u)", shape->lanes, WEIR_MPMC_LANES_MAX, shape->consumers,
                          WEIR_MPMC_CONSUMERS_MAX, shape->slots, WEIR_MPMC_SLOTS_MIN, WEIR_MPMC_SLOTS_MAX,
                          shape->record_max, WEIR_MPMC_RECORD_MAX);
     if (size_bytes < footprint)
@@ -94,9 +94,9 @@ weir_status weir_mpmc_shape_of(const void *mem, uint64_t size_bytes, weir_mpmc_s
     weir_mpmc_shape stated = { (uint32_t)lanes, (uint32_t)consumers, (uint32_t)slots, (uint32_t)record_max };
     uint64_t footprint = (lanes | consumers | slots | record_max) <= UINT32_MAX ? weir_mpmc_footprint(&stated) : 0;
     if (footprint == 0 || footprint > size_bytes)
-        return weir_fail(WEIR_E_CORRUPT, "the ring states %llu lanes, %llu consumers, %llu slots of %llu bytes, in %llu "
-                         "bytes", (unsigned long long)lanes, (unsigned long long)consumers, (unsigned long long)slots,
-                         (unsigned long long)record_max, (unsigned long long)size_bytes);
+        return weir_fail(WEIR_E_CORRUPT, "the ring states %llu lanes, %llu consumers, %llu slots of %llu bytes, "
+                         "in %llu bytes", (unsigned long long)lanes, (unsigned long long)consumers,
+                         (unsigned long long)slots, (unsigned long long)record_max, (unsigned long long)size_bytes);
     *shape = stated;
     return WEIR_OK;
 }
@@ -460,7 +460,7 @@ weir_status weir_mpmc_consumer_detach(weir_mpmc_consumer *c)
         weir_atomic_u64 *at = weir_mpmc_run(c->lanes[lane].claim, c->slot);
         uint64_t word = weir_load_rlx(at); /* relaxed: our own */
         weir_mpmc_run_state run = weir_mpmc_run_of(word);
-        if (run.intent) /* of a claim that another won.  relaxed: a read-modify-write carries on what the store released */
+        if (run.intent) /* another won that claim.  relaxed: a read-modify-write carries on what the store released */
             (void)weir_cas_rlx(at, &word, weir_mpmc_run_word(run.pos, 0, WEIR_MPMC_CONFIRMED));
         else
             left |= run.left != 0;
@@ -506,8 +506,9 @@ static void confirm(const weir_mpmc_lane *of, weir_mpmc_claim claim)
     weir_atomic_u64 *at = weir_mpmc_run(of->claim, claim.by);
     uint64_t word = weir_load_rlx(at); /* relaxed: the claim word that was acquired brought the intent with it */
     weir_mpmc_run_state run = weir_mpmc_run_of(word);
+    /* relaxed: the claim publishes it, and a read-modify-write carries on what the intent's store released. */
     if (run.intent && ((run.pos + run.left) & MASK) == claim.pos)
-        (void)weir_cas_rlx(at, &word, word | WEIR_MPMC_CONFIRMED); /* relaxed: published by the claim; an RMW carries on */
+        (void)weir_cas_rlx(at, &word, word | WEIR_MPMC_CONFIRMED);
 }
 
 /* Claims some of what waits in the lane. */
@@ -519,7 +520,7 @@ static weir_status claim_run(weir_mpmc_consumer *c, weir_mpmc_lane *of)
         weir_status status = read_claim(c, of, &word);
         if (status != WEIR_OK)
             return status;
-        /* A header that cannot be there: the producer is a lap further, and then so is the claim; or nobody wrote it. */
+        /* A header that cannot be there: the producer is a lap further, and so is the claim; or nobody wrote it. */
         if (WEIR_UNLIKELY(odd != 0 && word == odd_word))
             return weir_mpmc_poison(c, "header", odd);
         odd_word = word;

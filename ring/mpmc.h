@@ -46,7 +46,7 @@ WEIR_BEGIN_DECLS
 #define WEIR_MPMC_CONTROL 128u /* bytes before the owner words */
 
 /* A slot is a header word and the payload.  The header: the tag of its position above, the payload's length below.  A
- * tag names the lap, so the slot of position p is committed when it has p's tag, and before has that of a lap earlier. */
+ * tag names the lap, so the slot of position p is committed when it has p's tag, and before that of a lap earlier. */
 #define WEIR_MPMC_HEADER 8u
 #define WEIR_MPMC_TAG (UINT64_C(0xffffffff) << 32)
 #define WEIR_MPMC_POS_MASK ((UINT64_C(1) << 56) - 1) /* of positions, what stands in shared words */
@@ -128,9 +128,9 @@ WEIR_API weir_status weir_mpmc_init(void *mem, uint64_t size_bytes, const weir_m
  *           WEIR_E_CORRUPT (a shape that there is not, or that does not fit size_bytes). */
 WEIR_API weir_status weir_mpmc_shape_of(const void *mem, uint64_t size_bytes, weir_mpmc_shape *shape);
 
-/* weir_mpmc_owner tells who has consumer slot `slot`: *owner and *generation are the slot and generation of the consumer
- * that attached to it, or of the one that took it over from a consumer that was gone.  Whoever knows who is gone finds
- * here what to give weir_mpmc_recover.
+/* weir_mpmc_owner tells who has consumer slot `slot`: *owner and *generation are the slot and generation of the
+ * consumer that attached to it, or of the one that took it over from a consumer that was gone.  Whoever knows who is
+ * gone finds here what to give weir_mpmc_recover.
  *
  * Callers:  any thread.  Progress: wait-free.  Ordering: none; it may have changed since.
  * Returns:  WEIR_OK; WEIR_EMPTY (nobody has it); WEIR_E_INVALID (no such slot) and otherwise as weir_mpmc_shape_of. */
@@ -309,7 +309,7 @@ WEIR_API weir_status weir_mpmc_drained(weir_mpmc_producer *p);
  * Callers:  one thread.  Progress: wait-free.  Ordering: acquire (edge MPMC-OWNER).
  * Returns:  WEIR_OK; WEIR_E_INVALID (mem not aligned, no such slot, run_max or count wrong); WEIR_E_IN_USE (another
  *           consumer is just working through what that slot had left, or it has a consumer of this or a later
- *           generation: take another slot); WEIR_E_NOT_WEIR; WEIR_E_VERSION; WEIR_E_CORRUPT.  c is unattached on failure.
+ *           generation: take another slot); WEIR_E_NOT_WEIR; WEIR_E_VERSION; WEIR_E_CORRUPT.  c is unattached then.
  * If killed: the slot is free, or {slot, generation}'s. */
 WEIR_API weir_status weir_mpmc_consumer_attach(weir_mpmc_consumer *c, void *mem, uint64_t size_bytes, uint32_t slot,
                                                uint32_t generation, uint32_t run_max, weir_mpmc_lane *handles,
@@ -323,7 +323,7 @@ WEIR_API weir_status weir_mpmc_consumer_attach(weir_mpmc_consumer *c, void *mem,
  * Progress: wait-free; it looks at every consumer slot.  Ordering: acquire (edge MPMC-CLAIM).
  * Returns:  WEIR_OK (also where there was nothing); WEIR_E_INVALID (no such slot, or it is c itself); WEIR_E_CORRUPT;
  *           WEIR_E_STATE (c is not attached).
- * If killed: each of those slots is still {owner, generation}'s, or c's: two calls with the one and the other find all. */
+ * If killed: each of those slots is still {owner, generation}'s, or c's: two calls find all. */
 WEIR_API weir_status weir_mpmc_recover(weir_mpmc_consumer *c, uint32_t owner, uint32_t generation);
 
 /* weir_mpmc_consumer_detach ends c, which is then not attached.  What c has claimed and not given back, read or not,
@@ -335,19 +335,19 @@ WEIR_API weir_status weir_mpmc_recover(weir_mpmc_consumer *c, uint32_t owner, ui
  * If killed: the slot is free, or still c's and to be recovered. */
 WEIR_API weir_status weir_mpmc_consumer_detach(weir_mpmc_consumer *c);
 
-/* The paths that are taken seldom, kept out of line.  next: to the next run, of the lane whose turn it is or another. */
+/* The paths that are taken seldom, kept out of line.  next: to the next run, of this or another lane. */
 WEIR_API weir_status weir_mpmc_next(weir_mpmc_consumer *c);
 WEIR_API weir_status weir_mpmc_poison(weir_mpmc_consumer *c, const char *what, uint64_t word);
 WEIR_API void weir_mpmc_release_all(weir_mpmc_consumer *c);
 
 /* weir_mpmc_peek gives the next record in place and moves on to the one behind it; the bytes stay until release.  For
- * producers you trust, as weir_spsc_peek.  *lane is whose it is; *redelivered tells whether a former consumer had claimed
- * it.  c holds one run of a lane at a time: of a lane whose run it has read and not released it gets no more.
+ * producers you trust, as weir_spsc_peek.  *lane is whose it is; *redelivered tells whether a former consumer had
+ * claimed it.  c holds one run of a lane at a time: of a lane whose run it has read and not released it gets no more.
  *
  * Progress: wait-free.  Ordering: acquire (edge MPMC-DATA, or MPMC-CLAIM).
- * Returns:  WEIR_OK; WEIR_EMPTY (after a look at every lane); WEIR_FULL (records wait, but only where c has a run that it
- *           has read: release first); WEIR_AGAIN (records were there, and others claimed them, WEIR_MPMC_TRIES times in a
- *           row); WEIR_E_CORRUPT; WEIR_E_STATE (c is not attached).
+ * Returns:  WEIR_OK; WEIR_EMPTY (after a look at every lane); WEIR_FULL (records wait, but only where c has a run that
+ *           it has read: release first); WEIR_AGAIN (records were there, and others claimed them, WEIR_MPMC_TRIES times
+ *           in a row); WEIR_E_CORRUPT; WEIR_E_STATE (c is not attached).
  * If killed: what was claimed comes again, redelivered, to whoever recovers it. */
 static inline weir_status weir_mpmc_peek(weir_mpmc_consumer *c, const void **msg, uint32_t *len, uint32_t *lane,
                                          bool *redelivered)

@@ -1,7 +1,7 @@
 /* hooks */
 /* The work queue's claims when others are always quicker: behind each access of a consumer's call another claims one
- * record and the producer pushes one.  The call ends all the same, says AGAIN, has taken nothing, and gets what is there
- * when it is let. */
+ * record and the producer pushes one.  The call ends all the same, says AGAIN, has taken nothing, and gets what is
+ * there when it is let. */
 #include "support.h"
 
 #include "hooks.h"

@@ -2,7 +2,8 @@
  * one lane's producer, is the one that is lost.  Slot 3 is for whoever takes over in the end.
  *
  * The model keeps, of each record, whether it was published, who has read it, whether it has come as new, whether it is
- * done.  Whatever happens: what was published and is not done comes, what is done does not, nothing comes twice as new. */
+ * done.  Whatever happens: what was published and is not done comes, what is done does not, nothing comes twice as
+ * new. */
 #include "crash.h"
 #include "storm.h"
 

@@ -1,5 +1,5 @@
-/* The work queue in the storm: three producers, three consumers, of whom any may be gone at any moment.  The parent says
- * who is; consumers hear of it, recover, and come back to their slots as a new generation.
+/* The work queue in the storm: three producers, three consumers, of whom any may be gone at any moment.  The parent
+ * says who is; consumers hear of it, recover, and come back to their slots as a new generation.
  *
  * Each record has a mark: how far it is known to have come.  A record that was given back never comes again, one that
  * comes as new never came before, and each that was published is given back. */

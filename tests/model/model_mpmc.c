@@ -184,7 +184,7 @@ QUEUE(publish, "one consumer", setup_publish, MARK_EMPTY, 3, 2, { .name = NULL }
 QUEUE(lap, "one consumer, two laps", setup_lap, MARK_EMPTY | MARK_FULL, 2, 2, { .name = NULL });
 QUEUE(race, "two claim at once", setup_race, MARK_EMPTY, 2, 1, OTHER);
 QUEUE(batch, "two claim parts of a batch", setup_batch, MARK_EMPTY, 2, 1, OTHER);
-QUEUE(lap_race, "two claim, more than a lap", setup_lap_race, MARK_EMPTY | MARK_FULL, 2, 1, OTHER);
+QUEUE(lap_race, "two claim, more than a lap", setup_lap_race, MARK_EMPTY | MARK_FULL, 1, 2, OTHER);
 QUEUE(lap_batch, "two claim, two laps of batches", setup_lap_batch, MARK_EMPTY | MARK_FULL, 1, 2, OTHER);
 
 /* One looks while the other takes all there was and a batch of the next lap comes: it sees headers of that lap, and

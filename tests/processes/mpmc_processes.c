@@ -100,8 +100,10 @@ static void play(uint32_t slots, uint64_t records, uint64_t seed)
     }
     work_check(s.b, s.mem);
     printf("%u slots: %llu records of each producer, %llu killed, %llu redelivered\n", slots,
-           (unsigned long long)s.b->records, (unsigned long long)s.kills, (unsigned long long)weir_load_rlx(&s.b->again));
-    CHECK(s.kills > 0 && weir_load_rlx(&s.b->again) > 0 && munmap(s.mem, bytes) == 0 && munmap(s.b, sizeof(work_board)) == 0);
+           (unsigned long long)s.b->records, (unsigned long long)s.kills,
+           (unsigned long long)weir_load_rlx(&s.b->again));
+    CHECK(s.kills > 0 && weir_load_rlx(&s.b->again) > 0);
+    CHECK(munmap(s.mem, bytes) == 0 && munmap(s.b, sizeof(work_board)) == 0);
 }
 
 int main(void)

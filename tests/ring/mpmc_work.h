@@ -53,8 +53,8 @@ static inline void work_idle(uint64_t *random)
         weir_pause();
 }
 
-/* Pushes the lane's records from where a former producer came to; returns early, as if killed, once in a while if `mortal`.
- * A record's number is its position. */
+/* Pushes the lane's records from where a former producer came to; returns early, as if killed, once in a while if
+ * `mortal`.  A record's number is its position. */
 static inline bool work_produce(work_board *b, void *mem, uint32_t lane, uint64_t *random, bool mortal)
 {
     weir_mpmc_producer p;

@@ -1,6 +1,6 @@
-/* The work queue between threads: producers and consumers at once, on lanes so small that they are full and empty all the
- * time; producers are replaced in the middle of a batch, consumers with records in hand, and others recover from them.
- * Under ThreadSanitizer payload is plain memory: a missing order is a race. */
+/* The work queue between threads: producers and consumers at once, on lanes so small that they are full and empty all
+ * the time; producers are replaced in the middle of a batch, consumers with records in hand, and others recover from
+ * them.  Under ThreadSanitizer payload is plain memory: a missing order is a race. */
 #include "ring/mpmc_work.h"
 
 #include <pthread.h>
