@@ -169,6 +169,11 @@ static weir_status check_layout(struct channel_cold *cold, const struct terms *t
     if (terms->producers > producers || terms->consumers > consumers)
         return weir_fail(WEIR_E_MISMATCH, "%s has room for %u producers and %u consumers, asked for were %u and %u",
                          name, producers, consumers, terms->producers, terms->consumers);
+    weir_participant terms_slot;
+    if (weir_participant_look(cold->section, weir_channel_slot_terms(producers, consumers), &terms_slot) ==
+        WEIR_E_INVALID)
+        return weir_fail(WEIR_E_CORRUPT, "%s states %u producers and %u consumers, and has fewer places", name,
+                         producers, consumers);
     cold->full_fence = full_fence != 0;
     if (!cold->full_fence && !weir_os_can_fence_others())
         return weir_fail(WEIR_E_UNSUPPORTED,
@@ -295,8 +300,14 @@ static weir_status attach_stated(weir_channel *channel)
         status = view_ring(channel, &shape, 1);
     if (status != WEIR_OK)
         return status;
-    uint64_t off = ring_off(cold);
-    status = cold->kind->attach(channel, (unsigned char *)cold->view.base + off, cold->view.size - off, &shape);
+    uint64_t off = ring_off(cold), seen;
+    do { /* lanes that were made since the section was looked at are not there yet, and look impossible */
+        seen = cold->view.size;
+        status = cold->kind->attach(channel, (unsigned char *)cold->view.base + off, seen - off, &shape);
+        if (status == WEIR_E_CORRUPT && weir_section_size(cold->section) > seen &&
+            weir_view_refresh(&cold->view) != WEIR_OK)
+            break;
+    } while (status == WEIR_E_CORRUPT && cold->view.size > seen);
     if (status == WEIR_E_MISMATCH)
         status = weir_fail(WEIR_E_CORRUPT, "%s states a ring of %llu bytes and has another",
                            weir_section_name(cold->section), (unsigned long long)shape.capacity);
@@ -307,10 +318,8 @@ static weir_status attach_stated(weir_channel *channel)
 weir_status weir_channel_attach_ring(weir_channel *channel)
 {
     weir_status status = attach_stated(channel);
-    if (status == WEIR_E_CORRUPT) { /* for good, as when a ring turns out corrupt later */
-        channel->tx = (weir_spsc_producer){ .fault = status };
-        channel->rx = (weir_spsc_consumer){ .fault = status };
-    }
+    if (status == WEIR_E_CORRUPT) /* for good, as when a ring turns out corrupt later */
+        weir_channel_poison(channel, status);
     return status;
 }
 
@@ -455,15 +464,44 @@ static weir_status check_identity(struct channel_cold *cold, uint64_t identity)
     return WEIR_OK;
 }
 
+/* What the last holder of a place left there may be in another's hands, and is to be worked through first: takes a place
+ * where it is not so, if there is one. */
+static weir_status choose_place(weir_channel *channel, weir_participant *before)
+{
+    struct channel_cold *cold = channel_cold(channel);
+    struct channel_shape shape;
+    if (cold->role != WEIR_CONSUMER || cold->kind->is_taken == NULL)
+        return WEIR_OK;
+    weir_status status = stated_shape(cold, &shape);
+    if (status == WEIR_OK)
+        status = view_ring(channel, &shape, 1);
+    uint64_t off = ring_off(cold);
+    while (status == WEIR_OK && cold->kind->is_taken((unsigned char *)cold->view.base + off, cold->view.size - off,
+                                                     cold->slot - cold->own.first)) {
+        weir_participant next;
+        uint32_t from = cold->slot + 1, end = cold->own.first + cold->own.count;
+        status = from < end ? weir_participant_claim(cold->section, from, end - from, &next) : WEIR_E_IN_USE;
+        if (status != WEIR_OK)
+            break;
+        (void)weir_participant_leave(cold->section, cold->slot); /* it is as it was */
+        *before = next;
+        cold->slot = next.slot;
+        cold->generation = next.generation + 1;
+    }
+    return status == WEIR_EMPTY || status == WEIR_E_IN_USE ? WEIR_OK : status; /* the last one will do, later */
+}
+
 /* Compares, states what is not stated yet, and attaches to the ring if there is one; then announces itself: who is
  * refused was never there.  The terms are held. */
-static weir_status agree(weir_channel *channel, const struct terms *terms, const weir_participant *before)
+static weir_status agree(weir_channel *channel, const struct terms *terms, weir_participant *before)
 {
     struct channel_cold *cold = channel_cold(channel);
     weir_channel_layout *layout = cold->view.base;
     weir_participant peers;
     /* order LANE acq: as in stated_shape. */
     weir_status status = check_terms(cold, weir_load_acq(&layout->capacity));
+    if (status == WEIR_OK)
+        status = choose_place(channel, before);
     if (status == WEIR_OK)
         status = check_identity(cold, terms->identity);
     if (status == WEIR_OK)
@@ -473,8 +511,9 @@ static weir_status agree(weir_channel *channel, const struct terms *terms, const
     bool joins_first = cold->role == WEIR_CONSUMER && cold->kind->joins_first;
     if (status == WEIR_OK && joins_first)
         status = weir_participant_join(cold->section, before);
-    if (status == WEIR_OK) /* a consumer that comes first attaches when there is a ring */
-        status = weir_channel_attach_ring(channel);
+    if (status != WEIR_OK) /* also IN_USE, which of the attach says: later */
+        return status;
+    status = weir_channel_attach_ring(channel); /* a consumer that comes first attaches when there is a ring */
     if (status != WEIR_OK && !(cold->role == WEIR_CONSUMER && weir_channel_attaches_later(status)))
         return status;
     cold->came_first = status == WEIR_EMPTY;
@@ -484,6 +523,8 @@ static weir_status agree(weir_channel *channel, const struct terms *terms, const
         cold->reported = (uint64_t)peers.generation + 1;
         cold->reported_deaths = peers.deaths;
     }
+    if (peers.presence == WEIR_ALIVE) /* who died while others were there, before it came, is no news of them */
+        cold->reported_deaths = peers.deaths;
     return joins_first ? WEIR_OK : weir_participant_join(cold->section, before);
 }
 

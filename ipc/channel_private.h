@@ -59,6 +59,7 @@ struct channel_cold {
     int64_t probed_ns;            /* when the peers' locks were last asked about, */
     int64_t asked_ns;             /* those of consumers that are behind, */
     int64_t recovered_ns;         /* and those whose work may have to be recovered */
+    uint32_t armings;             /* how often it has announced that it sleeps */
     uint32_t pauses;              /* between two looks for a message, */
     uint64_t wait_pos, wait_size; /* from where the last wait ended and the message it found there */
     uint64_t full, sleeps, taken; /* counters; taken: messages that came by a call that is not inline */
@@ -69,7 +70,8 @@ struct channel_cold {
     void *ring; /* mpmc: where it is, to look who owns what */
     uint64_t ring_bytes;
     void *handles;         /* the end's, one for each lane or reader; or room for a copy of a message */
-    uint64_t position;     /* latest: the number of the value that was read last */
+    uint64_t position;     /* latest: the number of the value that was read last; */
+    uint64_t reserved;     /* the bytes that are reserved */
 };
 
 static inline struct channel_cold *channel_cold(weir_channel *channel)
@@ -94,7 +96,10 @@ static inline bool weir_channel_attaches_later(weir_status status)
 /* weir_channel_explain is a status that a ring met, as the caller should hear it: it knows nothing of forks and roles. */
 weir_status weir_channel_explain(weir_channel *channel, weir_status status);
 
-/* weir_channel_wake_peers wakes all of the other role. */
+/* weir_channel_poison makes every later call on the handle answer that status. */
+void weir_channel_poison(weir_channel *channel, weir_status status);
+
+/* weir_channel_wake_peers wakes all of the other role; and consumers who have work of the dead to look for. */
 void weir_channel_wake_peers(weir_channel *channel);
 
 /* weir_channel_crowd counts a side together: generation and deaths are sums, presence is that of all.  *alive: how many

@@ -11,6 +11,8 @@
 #define PROBE_NS INT64_C(10000000)  /* how often a waiter asks the kernel about the peer's lock */
 #define PAUSES_MAX 32               /* between two looks at the ring: see pace */
 #define LOOKS_PER_CLOCK 16          /* looks at the ring between two looks at the clock */
+#define TAKEN_PER_CLOCK 16u         /* messages, of who never waits, between two looks whether a dead one left any */
+#define CROWD_LOOKS 16              /* at peers who come and go at each look: by then they are not all gone */
 
 /* What a handle waits for. */
 enum goal { GOAL_MESSAGE, GOAL_ROOM, GOAL_DRAINED };
@@ -27,6 +29,8 @@ weir_status weir_channel_explain(weir_channel *channel, weir_status status)
 {
     if (channel->alive != CHANNEL_ALIVE)
         return weir_fail(WEIR_E_FORKED, "the channel was opened before the fork: open it again in the child");
+    if (status == WEIR_E_CORRUPT) /* for good, whichever of its calls found it */
+        weir_channel_poison(channel, status);
     if (status == WEIR_E_STATE && channel->tx.fault != WEIR_OK)
         return channel->tx.fault;
     if (status == WEIR_E_STATE && channel->rx.fault != WEIR_OK)
@@ -36,6 +40,13 @@ weir_status weir_channel_explain(weir_channel *channel, weir_status status)
     if (status == WEIR_E_INVALID)
         return weir_fail(status, "a commit of more bytes than were reserved");
     return status;
+}
+
+void weir_channel_poison(weir_channel *channel, weir_status status)
+{
+    channel_cold(channel)->attached = false; /* its peers see to what it had, as to a dead one's */
+    channel->tx = (weir_spsc_producer){ .fault = status };
+    channel->rx = (weir_spsc_consumer){ .fault = status };
 }
 
 /* Is the handle a live one of that role, and attached to a ring?  Then a call that the inline path could not serve is
@@ -67,14 +78,15 @@ void weir_channel_wake_peers(weir_channel *channel)
     if (channel->peer == NULL) /* before the section was mapped */
         return;
     weir_channel_layout *layout = cold->view.base;
-    if (cold->role == WEIR_PRODUCER)
+    for (uint32_t slot = 0; cold->role == WEIR_CONSUMER && slot < cold->peers.count; slot++)
+        wake(&layout->member[slot].sleeper);
+    /* Consumers also where another leaves who may have claimed something. */
+    if (cold->role == WEIR_PRODUCER || (cold->kind->recover != NULL && cold->own.count > 1))
         wake(&layout->consumer);
-    else
-        for (uint32_t slot = 0; slot < cold->peers.count; slot++)
-            wake(&layout->member[slot].sleeper);
 }
 
-void weir_channel_woken(weir_channel *channel, uint32_t producer, uint64_t released_pos)
+/* The waker's half of the handshake with the producer of that place. */
+static void woken(weir_channel *channel, uint32_t producer, bool whatever, uint64_t released_pos)
 {
     weir_channel_layout *layout = channel_cold(channel)->view.base;
     weir_sleeper *sleeper = &layout->member[producer].sleeper;
@@ -84,20 +96,18 @@ void weir_channel_woken(weir_channel *channel, uint32_t producer, uint64_t relea
         weir_fence_compiler(); /* order WAKE sc: the sleeper's membarrier is the fence of both sides */
     if (weir_load32_rlx(&sleeper->armed) != 0 &&
         /* relaxed: a wrong one only delays, by at most one bounded sleep */
-        (int64_t)(released_pos - weir_load_rlx(&sleeper->want_pos)) >= 0)
+        (whatever || (int64_t)(released_pos - weir_load_rlx(&sleeper->want_pos)) >= 0))
         wake(sleeper);
+}
+
+void weir_channel_woken(weir_channel *channel, uint32_t producer, uint64_t released_pos)
+{
+    woken(channel, producer, false, released_pos);
 }
 
 void weir_channel_woken_by_any(weir_channel *channel, uint32_t producer)
 {
-    weir_channel_layout *layout = channel_cold(channel)->view.base;
-    weir_sleeper *sleeper = &layout->member[producer].sleeper;
-    if (channel->full_fence != 0)
-        weir_fence_sc(); /* order WAKE sc: what was released before the look at armed */
-    else
-        weir_fence_compiler(); /* order WAKE sc: the sleeper's membarrier is the fence of both sides */
-    if (weir_load32_rlx(&sleeper->armed) != 0)
-        wake(sleeper);
+    woken(channel, producer, true, 0);
 }
 
 /* Consumers sleep on one word, each producer on its own. */
@@ -108,16 +118,23 @@ static weir_sleeper *own_sleeper(weir_channel *channel)
     return cold->role == WEIR_PRODUCER ? &layout->member[cold->slot].sleeper : &layout->consumer;
 }
 
-/* The sleeper's half of the handshake: announce, fence, and then look once more before sleeping. */
-static void arm(weir_channel *channel, uint64_t want_pos)
+/* The sleeper's half of the handshake: announce, fence, and then look once more before sleeping, on the value that is
+ * returned.  Who shares the word stores a value of its own there, and not twice the same: a waker may clear it, and
+ * another arm it again, before this one sleeps, who then must not. */
+static uint32_t arm(weir_channel *channel, uint64_t want_pos)
 {
+    struct channel_cold *cold = channel_cold(channel);
     weir_sleeper *self = own_sleeper(channel);
+    uint32_t own = 1;
+    if (cold->role == WEIR_CONSUMER && cold->own.count > 1)
+        own = ++cold->armings << 8 | (cold->slot - cold->own.first + 1);
     weir_store_rlx(&self->want_pos, want_pos); /* relaxed: a waker that misses it wakes at the next release */
-    weir_store32_rlx(&self->armed, 1);
-    if (channel_cold(channel)->full_fence)
+    weir_store32_rlx(&self->armed, own);
+    if (cold->full_fence)
         weir_fence_sc(); /* order WAKE sc: armed before the look at the ring */
     else
         weir_os_fence_others(); /* order WAKE sc: armed before the look at the ring, here and in every waker */
+    return own;
 }
 
 /* Behind a sleep: who shares the word with others leaves it to the waker, or they would not be woken. */
@@ -157,8 +174,9 @@ static uint64_t want_pos(const struct wait *w)
 
 /* ---- who is there ---- */
 
-weir_status weir_channel_crowd(struct channel_cold *cold, struct channel_side side, bool ask, weir_participant *all,
-                               uint32_t *alive)
+/* One look at each. */
+static weir_status count(struct channel_cold *cold, struct channel_side side, bool ask, weir_participant *all,
+                         uint32_t *alive)
 {
     weir_participant sum = { .slot = side.first };
     uint32_t present = 0, left = 0, dead = 0;
@@ -177,9 +195,28 @@ weir_status weir_channel_crowd(struct channel_cold *cold, struct channel_side si
     }
     sum.presence = present != 0 ? WEIR_ALIVE : dead != 0 ? WEIR_DEAD : left != 0 ? WEIR_LEFT : WEIR_ABSENT;
     *all = sum;
+    *alive = present;
+    return WEIR_OK;
+}
+
+/* Nobody is there only if nobody has come between two looks at all places: one may come to a place that was looked at
+ * while the last of the others leaves one that was not. */
+weir_status weir_channel_crowd(struct channel_cold *cold, struct channel_side side, bool ask, weir_participant *all,
+                               uint32_t *alive)
+{
+    uint32_t present = 0;
+    weir_status status = count(cold, side, ask, all, &present);
+    bool same = side.count == 1;
+    for (int look = 0; status == WEIR_OK && present == 0 && !same; look++) {
+        weir_participant before = *all;
+        status = count(cold, side, ask, all, &present);
+        same = all->generation == before.generation;
+        if (!same && look == CROWD_LOOKS)
+            present = 1, all->presence = WEIR_ALIVE;
+    }
     if (alive != NULL)
         *alive = present;
-    return WEIR_OK;
+    return status;
 }
 
 /* Consumers of a ring whose producer knows of no reader say how far they are.  Relaxed, in both: only a number; no byte
@@ -200,22 +237,21 @@ weir_status weir_channel_all_at(weir_channel *channel, uint64_t position)
     struct channel_cold *cold = channel_cold(channel);
     const weir_channel_layout *layout = cold->view.base;
     uint32_t there = 0, behind = 0;
-    bool ask = false;
+    int64_t now = weir_os_now_ns();
+    bool ask = now - cold->asked_ns >= PROBE_NS; /* of the kernel, whether those that are behind live */
     for (uint32_t slot = cold->peers.first; slot < cold->peers.first + cold->peers.count; slot++) {
         weir_participant one = weir_participant_glance(cold->section, slot);
-        bool has_all = one.presence != WEIR_ABSENT && weir_load_rlx(&layout->member[slot].position) == position;
-        there += one.presence == WEIR_ALIVE || has_all; /* one that had come to the end has left since */
-        if (one.presence != WEIR_ALIVE || has_all)
+        if (one.presence != WEIR_ABSENT && weir_load_rlx(&layout->member[slot].position) == position) {
+            there++; /* or has left since */
             continue;
-        if (behind++ == 0) { /* whether those that are behind live is asked of the kernel now and then */
-            int64_t now = weir_os_now_ns();
-            ask = now - cold->asked_ns >= PROBE_NS;
-            cold->asked_ns = ask ? now : cold->asked_ns;
         }
-        weir_status status = ask ? weir_participant_look(cold->section, slot, &one) : WEIR_OK;
-        if (status != WEIR_OK)
-            return status;
-        behind -= one.presence != WEIR_ALIVE;
+        if (ask && one.presence == WEIR_ALIVE) {
+            weir_status status = weir_participant_look(cold->section, slot, &one);
+            if (status != WEIR_OK)
+                return status;
+            cold->asked_ns = now;
+        }
+        behind += one.presence == WEIR_ALIVE;
     }
     return there != 0 && behind == 0 ? WEIR_OK : WEIR_FULL;
 }
@@ -230,10 +266,9 @@ static weir_status peers_end(weir_channel *channel, int64_t now)
     if (peers.presence == WEIR_ALIVE && now - cold->probed_ns >= PROBE_NS) {
         cold->probed_ns = now;
         status = weir_channel_crowd(cold, cold->peers, true, &peers, NULL);
-    }
-    if (status == WEIR_OK && cold->kind->recover != NULL && cold->attached && now - cold->recovered_ns >= PROBE_NS) {
-        cold->recovered_ns = now;
-        status = cold->kind->recover(channel);
+        /* One of several consumers who died while others lived is not the last. */
+        if (status == WEIR_OK && peers.presence == WEIR_ALIVE && cold->role == WEIR_PRODUCER)
+            cold->reported_deaths = peers.deaths;
     }
     if (status != WEIR_OK)
         return status;
@@ -244,23 +279,32 @@ static weir_status peers_end(weir_channel *channel, int64_t now)
     return peers.presence == WEIR_DEAD && peers.deaths != cold->reported_deaths ? WEIR_DIED : WEIR_CLOSED;
 }
 
-/* The end is believed first and reported last: what was committed before it is still handed over. */
+/* Sees to what the dead left, if it is time for that.  WEIR_EMPTY: it is not, or there is nothing to be seen to. */
+static weir_status recover(weir_channel *channel, int64_t now)
+{
+    struct channel_cold *cold = channel_cold(channel);
+    if (cold->kind->recover == NULL || !cold->attached || now - cold->recovered_ns < PROBE_NS)
+        return WEIR_EMPTY;
+    cold->recovered_ns = now != INT64_MAX ? now : cold->recovered_ns;
+    return cold->kind->recover(channel);
+}
+
+/* The end is believed first and reported last: what was committed before it is still handed over, and what the dead had
+ * before that. */
 static weir_status look_at_end(const struct wait *w, int64_t now)
 {
     struct channel_cold *cold = channel_cold(w->channel);
-    weir_status end = peers_end(w->channel, now), status = WEIR_OK;
-    if (end == WEIR_OK)
+    weir_status end = peers_end(w->channel, now);
+    weir_status status = recover(w->channel, end > 0 ? INT64_MAX : now);
+    if (status < 0 || end < 0)
+        return end < 0 ? end : status;
+    if (end == WEIR_OK && status == WEIR_EMPTY)
         return w->none;
-    if (end > 0 && cold->kind->recover != NULL && cold->attached) /* what the dead had is handed over before it */
-        status = cold->kind->recover(w->channel);
-    if (status == WEIR_OK)
-        status = look(w);
-    if (status != w->none)
+    status = look(w);
+    if (status != w->none || end == WEIR_OK)
         return status;
-    if (end > 0) {
-        cold->reported = cold->ended;
-        cold->reported_deaths = cold->ended_deaths;
-    }
+    cold->reported = cold->ended;
+    cold->reported_deaths = cold->ended_deaths;
     return end;
 }
 
@@ -321,7 +365,7 @@ static weir_status sleep_until(const struct wait *w, int64_t until_ns)
     weir_channel *channel = w->channel;
     struct channel_cold *cold = channel_cold(channel);
     weir_status status;
-    arm(channel, want_pos(w));
+    uint32_t armed = arm(channel, want_pos(w));
     for (;;) {
         status = look(w);
         int64_t now = 0;
@@ -333,13 +377,16 @@ static weir_status sleep_until(const struct wait *w, int64_t until_ns)
             break;
         cold->sleeps++;
         weir_participant peers;
+        uint32_t own;
         (void)weir_channel_crowd(cold, cold->peers, false, &peers, NULL); /* which cannot fail where nobody is asked */
-        bool alone = peers.presence != WEIR_ALIVE;
+        bool alone = peers.presence != WEIR_ALIVE; /* a work queue's consumers have each other to look after */
+        if (alone && cold->kind->recover != NULL && cold->role == WEIR_CONSUMER)
+            alone = weir_channel_crowd(cold, cold->own, false, &peers, &own) == WEIR_OK && own <= 1;
         int64_t longest = alone ? ALONE_NS : now - cold->since_ns > IDLE_AFTER_NS ? IDLE_NS : SLEEP_NS;
         int64_t bound = until_ns - now < longest ? until_ns - now : longest;
-        weir_os_sleep(&own_sleeper(channel)->armed, 1, bound);
-        if (weir_load32_rlx(&own_sleeper(channel)->armed) == 0) /* relaxed: only whether to arm again */
-            arm(channel, want_pos(w));
+        weir_os_sleep(&own_sleeper(channel)->armed, armed, bound);
+        if (weir_load32_rlx(&own_sleeper(channel)->armed) != armed) /* relaxed: only whether to arm again */
+            armed = arm(channel, want_pos(w));
     }
     disarm(channel);
     return status;
@@ -395,7 +442,8 @@ weir_status weir_channel_send_slow(weir_channel *channel, const void *msg, uint6
                                    weir_timeout timeout, weir_status status)
 {
     const struct channel_kind *kind = channel_cold(channel)->kind;
-    if (status == WEIR_E_STATE && serves(channel, WEIR_PRODUCER))
+    bool inlined = status != WEIR_E_STATE && (status != WEIR_FULL || kind->put == weir_channel_lane_put);
+    if (!inlined && serves(channel, WEIR_PRODUCER))
         status = kind->put(channel, msg, len, more != 0);
     if (status == WEIR_FULL) {
         status = wait_for_room(channel, len, timeout);
@@ -414,7 +462,8 @@ weir_status weir_channel_reserve_slow(weir_channel *channel, uint64_t len, void 
                                       weir_status status)
 {
     const struct channel_kind *kind = channel_cold(channel)->kind;
-    if (status == WEIR_E_STATE && serves(channel, WEIR_PRODUCER))
+    bool inlined = status != WEIR_E_STATE && (status != WEIR_FULL || kind->reserve == weir_channel_lane_reserve);
+    if (!inlined && serves(channel, WEIR_PRODUCER))
         status = kind->reserve(channel, len, slot);
     if (status == WEIR_FULL) {
         status = wait_for_room(channel, len, timeout);
@@ -517,11 +566,23 @@ struct get {
 static weir_status try_get(weir_channel *channel, const struct get *get)
 {
     struct channel_cold *cold = channel_cold(channel);
+    weir_message before = cold->message;
+    if (cold->taken % TAKEN_PER_CLOCK == TAKEN_PER_CLOCK - 1) { /* who always finds something never waits */
+        weir_status status = recover(channel, cold->kind->recover != NULL ? weir_os_now_ns() : 0);
+        if (status < 0)
+            return status;
+    }
     cold->message = (weir_message){ .producer = 0 };
     weir_status status = get->msg != NULL ? cold->kind->peek(channel, get->msg, get->len)
                                           : cold->kind->pop(channel, get->buffer, get->size_bytes, get->len);
-    if (status != WEIR_OK)
+    if (status == WEIR_FULL && get->releases) { /* it holds as much as one may: this call gives that back anyway */
+        cold->kind->release(channel);
+        status = cold->kind->pop(channel, get->buffer, get->size_bytes, get->len);
+    }
+    if (status != WEIR_OK) {
+        cold->message = before;
         return status;
+    }
     cold->taken++;
     cold->redelivered += cold->message.redelivered;
     if (get->releases)
@@ -539,8 +600,7 @@ static bool may_vanish(const struct channel_cold *cold)
 static weir_status disappeared(weir_channel *channel)
 {
     struct channel_cold *cold = channel_cold(channel);
-    cold->attached = false;
-    channel->rx = (weir_spsc_consumer){ .fault = WEIR_E_CORRUPT };
+    weir_channel_poison(channel, WEIR_E_CORRUPT);
     return weir_fail(WEIR_E_CORRUPT, "%s: a committed message disappeared", weir_section_name(cold->section));
 }
 
@@ -554,7 +614,7 @@ static weir_status wait_and_get(weir_channel *channel, const struct get *get, we
         pace_from(channel);
     for (;;) {
         weir_status status = wait_for(&(struct wait){ channel, GOAL_MESSAGE, 0, WEIR_EMPTY }, left);
-        if (status != WEIR_OK)
+        if (status != WEIR_OK && (status != WEIR_FULL || !get->releases))
             return status == WEIR_EMPTY && timeout != WEIR_NOWAIT ? WEIR_TIMEOUT : status;
         pace_to(channel);
         status = try_get(channel, get);

@@ -43,6 +43,9 @@ struct channel_kind {
     void (*release)(weir_channel *channel); /* and wakes who sleeps for it */
     weir_status (*ready)(weir_channel *channel);
 
+    /* Is what a consumer left in that place being seen to by another?  NULL: nobody sees to another's. */
+    bool (*is_taken)(const void *ring, uint64_t bytes, uint32_t place);
+
     /* Asks who is gone and sees to what they left.  A call of the system or some: not at every look. */
     weir_status (*recover)(weir_channel *channel); /* NULL: what the dead leave needs nobody */
 };
@@ -72,6 +75,9 @@ weir_status weir_channel_lane_ready(weir_channel *channel);
 /* weir_channel_woken wakes the producer of that place if it sleeps and what it waits for has been released. */
 void weir_channel_woken(weir_channel *channel, uint32_t producer, uint64_t released_pos);
 void weir_channel_woken_by_any(weir_channel *channel, uint32_t producer); /* whatever it waits for */
+
+/* weir_channel_make_copy sees to memory for a message that peek can give, of the kinds that overwrite them. */
+weir_status weir_channel_make_copy(struct channel_cold *cold, uint32_t record_max);
 
 /* weir_channel_reach sees that the ring's first bytes can be touched: the lanes' weir_ring_reach; arg is the channel. */
 weir_status weir_channel_reach(void *arg, uint64_t bytes);

@@ -4,6 +4,16 @@
 
 #include <stdlib.h>
 
+#define ATTACH_TRIES 16
+
+/* Nothing can be read in place that may be overwritten: a copy of the handle's own is. */
+weir_status weir_channel_make_copy(struct channel_cold *cold, uint32_t record_max)
+{
+    if (cold->handles == NULL)
+        cold->handles = malloc(record_max + UINT64_C(1));
+    return cold->handles != NULL ? WEIR_OK : weir_fail(WEIR_E_NO_MEMORY, "no memory for a copy of a message");
+}
+
 static uint64_t footprint(const struct channel_shape *shape, uint32_t lanes)
 {
     (void)lanes;
@@ -35,9 +45,12 @@ static weir_status attach(weir_channel *channel, void *ring, uint64_t bytes, con
         return status == WEIR_OK && cold->end.broadcast_tx.capacity != shape->capacity ? WEIR_E_MISMATCH : status;
     }
     weir_broadcast_reader *r = &cold->end.broadcast;
-    do {
+    int tries = 0;
+    do { /* overtaken by a writer who is at work: it is a lap ahead each time; or by nobody, and the ring is spoiled */
         status = weir_broadcast_reader_attach(r, ring, bytes);
-    } while (status == WEIR_AGAIN); /* overtaken by a writer who is at work: it is a lap ahead each time */
+    } while (status == WEIR_AGAIN && ++tries < ATTACH_TRIES);
+    if (status == WEIR_OK)
+        status = weir_channel_make_copy(cold, r->record_max);
     if (status != WEIR_OK)
         return status;
     if (cold->came_first) /* it was there for all of them: the ring's first has number 0 */
@@ -53,13 +66,28 @@ static weir_broadcast_writer *tx(weir_channel *channel)
     return &channel_cold(channel)->end.broadcast_tx;
 }
 
+/* It is only ever full of its own open batch. */
+static void publish_batch(weir_channel *channel)
+{
+    weir_broadcast_flush(tx(channel));
+    weir_channel_published(channel);
+}
+
 static weir_status put(weir_channel *channel, const void *msg, uint64_t len, bool more)
 {
+    weir_status status = weir_broadcast_put(tx(channel), msg, len, more);
+    if (status != WEIR_FULL)
+        return status;
+    publish_batch(channel);
     return weir_broadcast_put(tx(channel), msg, len, more);
 }
 
 static weir_status reserve(weir_channel *channel, uint64_t len, void **slot)
 {
+    weir_status status = weir_broadcast_reserve(tx(channel), len, slot);
+    if (status != WEIR_FULL)
+        return status;
+    publish_batch(channel);
     return weir_broadcast_reserve(tx(channel), len, slot);
 }
 
@@ -107,14 +135,9 @@ static weir_status pop(weir_channel *channel, void *buffer, uint64_t size_bytes,
     return status;
 }
 
-/* Nothing can be read in place that may be overwritten: a copy of the handle's own is. */
 static weir_status peek(weir_channel *channel, const void **msg, uint32_t *len)
 {
     struct channel_cold *cold = channel_cold(channel);
-    if (cold->handles == NULL)
-        cold->handles = malloc(cold->end.broadcast.record_max + 1u);
-    if (cold->handles == NULL)
-        return weir_fail(WEIR_E_NO_MEMORY, "no memory for a copy of a message");
     weir_status status = pop(channel, cold->handles, cold->end.broadcast.record_max, len);
     if (status == WEIR_OK)
         *msg = cold->handles;

@@ -1,6 +1,7 @@
 /* ipc/kind_gated.c - one producer who waits for the slowest consumer; each gets all. */
 #include <weir/base/fail.h>
 #include <weir/ipc/kind.h>
+#include <weir/ring/broadcast_gated_layout.h>
 
 #include <stdlib.h>
 
@@ -50,7 +51,7 @@ static weir_status attach(weir_channel *channel, void *ring, uint64_t bytes, con
         return status == WEIR_OK && channel->rx.capacity != shape->capacity ? WEIR_E_MISMATCH : status;
     }
     if (cold->handles == NULL)
-        cold->handles = calloc(shape->consumers, sizeof(uint64_t));
+        cold->handles = calloc(shape->consumers, 2 * sizeof(uint64_t));
     if (cold->handles == NULL)
         return weir_fail(WEIR_E_NO_MEMORY, "no memory for a note on each consumer");
     status = weir_broadcast_gated_writer_attach(&channel->gated_tx, ring, bytes, cold->handles, shape->consumers);
@@ -70,16 +71,59 @@ static void detach(weir_channel *channel)
 
 /* ---- producer ---- */
 
-/* The ring waits for nobody where there is no reader.  A channel keeps what it holds for one to come, or to come again:
- * the ring is asked only where somebody is there. */
-static weir_status ask(weir_channel *channel, uint64_t len)
+/* Behind the ring's own notes: of each place the generation, plus 1, of a holder that died before it had attached. */
+static uint64_t *never_came(weir_channel *channel)
 {
     struct channel_cold *cold = channel_cold(channel);
-    weir_participant consumers;
-    weir_status status = weir_channel_crowd(cold, cold->peers, false, &consumers, NULL);
-    if (status != WEIR_OK)
-        return status;
-    return consumers.presence == WEIR_ALIVE ? weir_broadcast_gated_ask(&channel->gated_tx, len) : WEIR_FULL;
+    return (uint64_t *)cold->handles + cold->peers.count;
+}
+
+/* Is the one that its place's word calls present known to be dead? */
+static bool is_known_dead(weir_channel *channel, const weir_participant *one)
+{
+    uint32_t reader = one->slot - channel_cold(channel)->peers.first;
+    uint64_t word = (uint64_t)one->generation << 32 | WEIR_BROADCAST_GATED_PRESENT;
+    return channel->gated_tx.dead[reader] == word || never_came(channel)[reader] == (uint64_t)one->generation + 1;
+}
+
+/* Is a consumer there, for whom all has to be held, that the ring does not know of yet? */
+static bool comes(weir_channel *channel, const weir_participant *one)
+{
+    uint32_t reader = one->slot - channel_cold(channel)->peers.first;
+    weir_broadcast_gated_gate gate;
+    if (one->presence != WEIR_ALIVE || is_known_dead(channel, one))
+        return false;
+    weir_status status = weir_broadcast_gated_gate_from(&channel->gated_tx, reader, &gate);
+    return status == WEIR_EMPTY ||
+           (status == WEIR_OK && (gate.reader != reader || gate.generation != one->generation));
+}
+
+/* Does the ring know of all consumers that are there?  *any: whether any is. */
+static bool all_came(weir_channel *channel, bool *any)
+{
+    struct channel_cold *cold = channel_cold(channel);
+    *any = false;
+    for (uint32_t slot = cold->peers.first; slot < cold->peers.first + cold->peers.count; slot++) {
+        weir_participant one = weir_participant_glance(cold->section, slot);
+        if (comes(channel, &one))
+            return false;
+        *any |= one.presence == WEIR_ALIVE && !is_known_dead(channel, &one);
+    }
+    return true;
+}
+
+/* The ring waits for nobody where there is no reader.  A channel keeps what it holds for one to come, or to come again,
+ * or to begin: then there is room up to a lap behind the oldest record that is held. */
+static weir_status ask(weir_channel *channel, uint64_t len)
+{
+    weir_broadcast_gated_writer *w = &channel->gated_tx;
+    bool any;
+    if (all_came(channel, &any) && any)
+        return weir_broadcast_gated_ask(w, len);
+    uint64_t limit_pos = w->announced_pos + w->lane.capacity;
+    if (w->lane.capacity != 0 && (int64_t)(limit_pos - w->lane.limit_pos) > 0)
+        w->lane.limit_pos = limit_pos; /* no reader is before what is announced, and none begins before it */
+    return weir_channel_lane_place(channel, len);
 }
 
 static weir_status place(weir_channel *channel, uint64_t len)
@@ -110,11 +154,13 @@ static weir_status drained(weir_channel *channel)
     struct channel_cold *cold = channel_cold(channel);
     const weir_channel_layout *layout = cold->view.base;
     weir_status status = weir_broadcast_gated_drained(&channel->gated_tx);
-    weir_participant consumers;
-    if (status == WEIR_OK)
-        status = weir_channel_crowd(cold, cold->peers, false, &consumers, NULL);
-    if (status != WEIR_OK || consumers.presence == WEIR_ALIVE)
+    bool any;
+    if (status != WEIR_OK)
         return status;
+    if (!all_came(channel, &any))
+        return WEIR_FULL;
+    if (any)
+        return WEIR_OK;
     for (uint32_t slot = cold->peers.first; slot < cold->peers.first + cold->peers.count; slot++)
         if (weir_load_rlx(&layout->member[slot].position) == (channel->tx.pos | 1)) /* relaxed: only a number */
             return WEIR_OK;
@@ -138,7 +184,18 @@ static weir_status recover(weir_channel *channel)
         if (status == WEIR_OK && (reader.presence != WEIR_ALIVE || reader.generation != gate.generation))
             status = weir_broadcast_gated_recover(&channel->gated_tx, gate.reader, gate.generation);
     }
-    return status == WEIR_EMPTY ? WEIR_OK : status;
+    if (status != WEIR_EMPTY && status != WEIR_OK)
+        return status;
+    status = WEIR_OK;
+    for (uint32_t slot = cold->peers.first; status == WEIR_OK && slot < cold->peers.first + cold->peers.count; slot++) {
+        reader = weir_participant_glance(cold->section, slot);
+        if (!comes(channel, &reader))
+            continue;
+        status = weir_participant_look(cold->section, slot, &reader);
+        if (status == WEIR_OK && reader.presence == WEIR_DEAD)
+            never_came(channel)[slot - cold->peers.first] = (uint64_t)reader.generation + 1;
+    }
+    return status;
 }
 
 const struct channel_kind weir_channel_broadcast_gated = {

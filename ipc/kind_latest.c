@@ -3,8 +3,6 @@
 #include <weir/ipc/kind.h>
 #include <weir/ring/latest_layout.h>
 
-#include <stdlib.h>
-
 #define SLOTS_MAX 16u /* more than a reader can be overtaken by do no good, and cost cache */
 
 /* As many slots as the capacity holds. */
@@ -52,6 +50,8 @@ static weir_status attach(weir_channel *channel, void *ring, uint64_t bytes, con
         return status == WEIR_OK && !same ? WEIR_E_MISMATCH : status;
     }
     status = weir_latest_reader_attach(r, ring, bytes);
+    if (status == WEIR_OK)
+        status = weir_channel_make_copy(cold, r->value_max);
     if (status != WEIR_OK)
         return status;
     weir_channel_progress(channel, 0);
@@ -84,6 +84,7 @@ static weir_status reserve(weir_channel *channel, uint64_t len, void **slot)
 {
     if (tx(channel)->current != NULL && len > tx(channel)->value_max)
         return refuse(channel, len);
+    channel_cold(channel)->reserved = len;
     return weir_latest_reserve(tx(channel), slot);
 }
 
@@ -91,7 +92,7 @@ static weir_status commit(weir_channel *channel, uint64_t len, bool more)
 {
     (void)more;
     weir_latest_writer *w = tx(channel);
-    if (w->reserved && len > w->value_max)
+    if (w->reserved && len > channel_cold(channel)->reserved)
         return WEIR_E_INVALID;
     return weir_latest_publish(w, (uint32_t)len);
 }
@@ -136,14 +137,9 @@ static weir_status pop(weir_channel *channel, void *buffer, uint64_t size_bytes,
     return status;
 }
 
-/* What is read in place would be overwritten: a copy of the handle's own is not. */
 static weir_status peek(weir_channel *channel, const void **msg, uint32_t *len)
 {
     struct channel_cold *cold = channel_cold(channel);
-    if (cold->handles == NULL)
-        cold->handles = malloc(cold->end.latest.value_max + 1u);
-    if (cold->handles == NULL)
-        return weir_fail(WEIR_E_NO_MEMORY, "no memory for a copy of a message");
     weir_status status = pop(channel, cold->handles, cold->end.latest.value_max, len);
     if (status == WEIR_OK)
         *msg = cold->handles;

@@ -139,6 +139,8 @@ static void release(weir_channel *channel)
         return;
     uint32_t first = c->held != 0 ? 0 : c->at, end = c->held != 0 ? c->count : c->at + 1;
     weir_mpmc_release(c);
+    if (c->count == 0) /* it was found corrupt: the next call says so */
+        return;
     for (uint32_t lane = first; lane < end; lane++) {
         const weir_mpmc_lane *run = &c->lanes[lane];
         if (run->pos == run->end_pos)
@@ -151,6 +153,12 @@ static void release(weir_channel *channel)
 static weir_status ready(weir_channel *channel)
 {
     return weir_mpmc_ready(&channel_cold(channel)->end.mpmc);
+}
+
+static bool is_taken(const void *ring, uint64_t bytes, uint32_t place)
+{
+    uint32_t owner, generation;
+    return weir_mpmc_owner(ring, bytes, place, &owner, &generation) == WEIR_OK && owner != place;
 }
 
 /* A consumer takes over what those have claimed who are gone. */
@@ -198,5 +206,6 @@ const struct channel_kind weir_channel_mpmc = {
     .pop = pop,
     .release = release,
     .ready = ready,
+    .is_taken = is_taken,
     .recover = recover,
 };
