@@ -150,6 +150,34 @@ Test(kinds_between, what_a_dead_consumer_had_comes_before_the_end_though_one_has
     CHECK_OK(weir_channel_close(c));
 }
 
+/* ---- broadcast, gated ---- */
+
+Test(kinds_between, a_gated_lane_that_nobody_reads_any_more_is_full_with_what_was_not_read)
+{
+    (void)support_shm_dir();
+    for (int killed = 0; killed < 2; killed++) {
+        weir_channel_options options = { .kind = WEIR_BROADCAST_GATED };
+        weir_channel *p = open_kind(NAME, WEIR_BROADCAST_GATED, WEIR_PRODUCER, 4096);
+        weir_status status = WEIR_OK;
+        uint64_t end = 0;
+        send_all(p);
+        if (killed != 0)
+            child_kill(child_stands(NAME, WEIR_CONSUMER, options, works_not));
+        else
+            CHECK_OK(try_open(NAME, WEIR_CONSUMER, options));
+        for (end = SENT; end < 4096 && status == WEIR_OK; end += status == WEIR_OK) {
+            clock_advance(WEIR_MILLISECONDS(1000));
+            status = send_id(p, end, WEIR_NOWAIT);
+        }
+        CHECK(status != WEIR_OK && end > SENT && end < 4096);
+        weir_channel *c = open_kind(NAME, WEIR_BROADCAST_GATED, WEIR_CONSUMER, 0);
+        for (uint64_t id = 0; id < end; id++)
+            receive_id(c, id);
+        CHECK_OK(weir_channel_close(c));
+        CHECK_OK(weir_channel_close(p));
+    }
+}
+
 /* ---- of every kind ---- */
 
 static void sleeps_for_ever(weir_channel *c)
