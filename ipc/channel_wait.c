@@ -300,6 +300,8 @@ static weir_status look_at_end(const struct wait *w, int64_t now)
         return end < 0 ? end : status;
     if (end == WEIR_OK && status == WEIR_EMPTY)
         return w->none;
+    if (end > 0)
+        cold->asked_ns = 0; /* so that this look knows who is dead */
     status = look(w);
     if (status != w->none || end == WEIR_OK)
         return status;
