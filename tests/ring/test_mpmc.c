@@ -183,6 +183,21 @@ Test(mpmc, lanes_come_in_turn)
     end(&r);
 }
 
+Test(mpmc, a_lane_whose_turn_is_over_goes_on_while_the_others_are_empty)
+{
+    rig r;
+    make(&r, 3, 1, 256, 0);
+    for (uint32_t lane = 0; lane < 3; lane++) {
+        push(&r, lane, 3 * WEIR_MPMC_TURN);
+        for (uint64_t seq = 0; seq < 3 * WEIR_MPMC_TURN; seq++) {
+            expect(&r, 0, lane, seq, seq, false);
+            weir_mpmc_release(&r.c[0]);
+        }
+        expect_not(&r, 0, WEIR_EMPTY);
+    }
+    end(&r);
+}
+
 Test(mpmc, a_lane_is_full_exactly_until_its_oldest_record_is_done)
 {
     for (size_t s = 0; s < STARTS; s++) {
