@@ -9,7 +9,8 @@
 
 /* The kinds that the queues below are the model of, by their numbers in corpus/fuzz_sequence: a new one comes last.
  * latest has a model of its own. */
-static const char *const modelled[] = { "spsc", "mpsc", "mpsc-ordered", "broadcast", "latest", "broadcast-gated", "mpmc" };
+static const char *const modelled[] = { "spsc", "mpsc", "mpsc-ordered", "broadcast", "latest", "broadcast-gated",
+                                        "mpmc" };
 #define LATEST 4u
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

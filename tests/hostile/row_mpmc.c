@@ -7,10 +7,11 @@
 #define SLOTS 8u
 #define RECORD_MAX 40u
 #define RUN 8u /* the longest that a consumer here claims */
-#define BYTES 2048u
+#define FOOTPRINT 2048u
+#define BYTES (FOOTPRINT + 768u) /* room for one lane more than it has, and no handle for that */
 #define UNTOUCHED UINT32_C(0xdeadbeef)
 
-static const weir_mpmc_shape made_as = { .lanes = LANES, .consumers = CONSUMERS, .slots = SLOTS, .record_max = RECORD_MAX };
+static const weir_mpmc_shape made_as = { LANES, CONSUMERS, SLOTS, RECORD_MAX };
 
 struct ends {
     weir_mpmc_producer tx[LANES];
@@ -25,15 +26,15 @@ static weir_mpmc_consumer *rx(hostile_ring *r) { return &ends(r)->c; }
 
 static uint64_t bytes(void)
 {
-    HOSTILE_CHECK(weir_mpmc_footprint(&made_as) == BYTES);
+    HOSTILE_CHECK(weir_mpmc_footprint(&made_as) == FOOTPRINT);
     return BYTES;
 }
 
 /* ---- what holds of a private half, whatever the shared one says ---- */
 
 /* A lane's words and slots lie in the ring: the claim word, a run word for each consumer, the slots. */
-static void lane_sane(const hostile_ring *r, const weir_atomic_u64 *claim, const unsigned char *data, uint32_t consumers,
-                      uint64_t slots_bytes)
+static void lane_sane(const hostile_ring *r, const weir_atomic_u64 *claim, const unsigned char *data,
+                      uint32_t consumers, uint64_t slots_bytes)
 {
     uint64_t at = (uint64_t)((const unsigned char *)claim - r->mem), off = (uint64_t)(data - r->mem);
     HOSTILE_CHECK(consumers >= 1 && at >= weir_mpmc_owner_off(consumers) && at < BYTES);
@@ -197,7 +198,8 @@ static weir_status owner_of(hostile_ring *r, uint32_t slot, uint32_t *owner, uin
 {
     *owner = *generation = UNTOUCHED;
     weir_status status = weir_mpmc_owner(r->mem, BYTES, slot, owner, generation);
-    HOSTILE_CHECK(status == WEIR_OK ? *owner < WEIR_MPMC_CONSUMERS_MAX : *owner == UNTOUCHED && *generation == UNTOUCHED);
+    HOSTILE_CHECK(status == WEIR_OK ? *owner < WEIR_MPMC_CONSUMERS_MAX
+                                    : *owner == UNTOUCHED && *generation == UNTOUCHED);
     return status;
 }
 
@@ -255,7 +257,8 @@ static weir_status attach_at(hostile_ring *r, uint32_t slot, uint32_t run_max)
 {
     struct ends *e = ends(r);
     e->slot = slot;
-    weir_status status = weir_mpmc_consumer_attach(&e->c, r->mem, BYTES, slot, ++e->generation, run_max, e->handles, LANES);
+    weir_status status = weir_mpmc_consumer_attach(&e->c, r->mem, BYTES, slot, ++e->generation, run_max,
+                                                   e->handles, LANES);
     HOSTILE_CHECK((status == WEIR_OK) == (e->c.count != 0));
     consumer_sane(r);
     return status;
@@ -293,7 +296,7 @@ static bool new_producer_may_write(const hostile_ring *r, uint64_t off)
     return from < SLOTS * weir_mpmc_stride(RECORD_MAX) && from % weir_mpmc_stride(RECORD_MAX) == 0;
 }
 
-/* A consumer writes owner words (its own before it knows the lanes), claim words and run words; a producer its slots. */
+/* A consumer writes owner words (its own before it knows the lanes), claim words and run words; a producer slots. */
 static bool may_write(const hostile_ring *r, hostile_side side, uint64_t off)
 {
     const struct ends *e = ends(r);
@@ -315,12 +318,13 @@ static bool may_write(const hostile_ring *r, hostile_side side, uint64_t off)
 }
 
 /* The loads.  A ring that states other numbers: as many consumers as have room for their owner words, and as many lanes
- * as there are handles.  A leftover is a claim word, a run word and what settles it; an owner word is read and changed. */
+ * as there are handles.  A leftover is a claim word, a run word and what settles it; an owner word is read and
+ * changed. */
 #define WHO (BYTES / WEIR_LINE_PAIR)
 #define SHAPE 6
 #define ROOM (1 + WHO) /* the claim word, the run words */
 #define SETTLE (WHO * (3 * LANES + 1))
-#define CLAIM (WEIR_MPMC_TRIES * (4 + 2 * RUN)) /* the claim word, headers, the last claimer's confirmation, the claim */
+#define CLAIM (WEIR_MPMC_TRIES * (4 + 2 * RUN)) /* the claim word, headers, a confirmation, the claim */
 #define LOOKS (LANES * (3 * WHO + CLAIM + 4))
 #define READIES                                                                                                       \
     (HOSTILE_STATUS(WEIR_OK) | HOSTILE_STATUS(WEIR_EMPTY) | HOSTILE_STATUS(WEIR_FULL) |                               \
@@ -361,7 +365,7 @@ static const hostile_op ops[] = {
           HOSTILE_STATUS(WEIR_E_STATE), ROOM, 0, false },
 };
 
-#define LANE_STRIDE ((BYTES - WEIR_MPMC_CONTROL - CONSUMERS * WEIR_LINE_PAIR) / LANES)
+#define LANE_STRIDE ((FOOTPRINT - WEIR_MPMC_CONTROL - CONSUMERS * WEIR_LINE_PAIR) / LANES)
 #define FIRST_LANE (WEIR_MPMC_CONTROL + CONSUMERS * WEIR_LINE_PAIR)
 
 static const hostile_words control[] = {
