@@ -7,17 +7,19 @@
 #define RECORDS_MAX 600u
 #define UNTOUCHED UINT32_C(0xdeadbeef)
 
-/* The kinds that the queues below are the model of; and behind them latest, which has a model of its own. */
-static const char *const modelled[] = { "spsc", "mpsc", "mpsc-ordered", "broadcast" };
-#define LATEST (sizeof modelled / sizeof modelled[0])
+/* The kinds that the queues below are the model of, by their numbers in corpus/fuzz_sequence: a new one comes last.
+ * latest has a model of its own. */
+static const char *const modelled[] = { "spsc", "mpsc", "mpsc-ordered", "broadcast", "latest", "broadcast-gated",
+                                        "mpmc" };
+#define LATEST 4u
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* Records of one producer: [0, released) are gone, [released, read) are read, [read, published) wait, and [published,
- * count) are an open batch. */
+ * count) are an open batch.  Where the consumer takes runs, it has what is before `claimed`. */
 struct queue {
     struct { uint64_t len, pos, end_pos, order; } record[RECORDS_MAX]; /* pos: of padding, where there is some */
-    unsigned released, read, published, count;
+    unsigned released, read, claimed, published, count;
     uint64_t pos; /* where the next one goes */
     uint64_t reserved_len, reserved_pos;
     bool reserved;
@@ -33,12 +35,14 @@ static struct model {
 static unsigned char buffer[1024], expected[1024];
 
 static bool is_lossy(void) { return m.r.kind->lossy; }
+static bool has_runs(void) { return m.r.kind->one_run; }
 static uint64_t stamp_bytes(void) { return m.r.kind->record_max == weir_mpsc_ordered_record_max ? WEIR_MPSC_STAMP : 0; }
 
 static void any_status(weir_status status)
 {
     static const int may[] = { WEIR_OK, WEIR_EMPTY, WEIR_FULL, WEIR_AGAIN, WEIR_E_CORRUPT, WEIR_E_NOT_WEIR,
-                               WEIR_E_VERSION, WEIR_E_STATE, WEIR_E_INVALID, WEIR_E_TOO_SMALL, WEIR_E_TOO_LARGE };
+                               WEIR_E_VERSION, WEIR_E_STATE, WEIR_E_INVALID, WEIR_E_TOO_SMALL, WEIR_E_TOO_LARGE,
+                               WEIR_E_IN_USE };
     for (unsigned i = 0; i < sizeof may / sizeof may[0]; i++)
         if (may[i] == (int)status)
             return;
@@ -47,9 +51,11 @@ static void any_status(weir_status status)
 
 /* ---- producer ---- */
 
-/* Where a record would go, and whether there is room for it and the word behind it. */
+/* Where a record would go, and whether there is room for it and the word behind it; of runs, whether a slot is free. */
 static bool place(const struct queue *q, uint64_t len, uint64_t *pos)
 {
+    if (has_runs())
+        return q->count - q->released < mpmc_shape(&m.r).slots;
     uint64_t capacity = m.capacity, size = 8 + (len + stamp_bytes() + 7) / 8 * 8, room = capacity - q->pos % capacity;
     *pos = q->pos + (size > room ? room : 0);
     uint64_t head = q->released > 0 ? q->record[q->released - 1].end_pos : m.start_pos;
@@ -145,13 +151,30 @@ static void attach_producer(unsigned p)
 
 /* ---- consumer ---- */
 
+/* May a record of this producer be had?  A run that was read is to be released before the next one is claimed. */
+static bool is_there(const struct queue *q)
+{
+    if (has_runs() && q->read == q->claimed && q->released < q->read)
+        return false;
+    return q->read < q->published;
+}
+
+/* Records wait, but behind a run that was read. */
+static bool is_held_up(void)
+{
+    for (unsigned p = 0; has_runs() && p < PRODUCERS; p++)
+        if (m.queue[p].read < m.queue[p].published && !is_there(&m.queue[p]))
+            return true;
+    return false;
+}
+
 static bool anything(void)
 {
     /* A reader that was lapped may stand at the end already, with all of it counted as lost and not told of yet. */
     if (is_lossy())
         return m.queue[0].published - m.queue[0].read != m.r.rx.broadcast.lost;
     for (unsigned p = 0; p < PRODUCERS; p++)
-        if (m.queue[p].read < m.queue[p].published)
+        if (is_there(&m.queue[p]))
             return true;
     return false;
 }
@@ -160,7 +183,7 @@ static bool anything(void)
 static bool may_be_next(unsigned p)
 {
     const struct queue *q = &m.queue[p];
-    if (p >= PRODUCERS || q->read == q->published)
+    if (p >= PRODUCERS || !is_there(q))
         return false;
     for (unsigned other = 0; m.r.kind->one_order && other < PRODUCERS; other++) {
         const struct queue *o = &m.queue[other];
@@ -181,12 +204,14 @@ static void pop(uint64_t room)
     CHECK(status != WEIR_OK || len <= room);
     if (m.spoiled)
         return;
-    if (status == WEIR_EMPTY) {
-        CHECK(!anything());
+    if (status == WEIR_EMPTY || status == WEIR_FULL) {
+        CHECK(!anything() && is_held_up() == (status == WEIR_FULL));
         return;
     }
     CHECK((status == WEIR_OK || status == WEIR_E_TOO_SMALL) && from < PRODUCERS);
     struct queue *q = &m.queue[from];
+    if (q->read == q->claimed) /* the next run: all that one consumer finds, which is no more than it may claim */
+        q->claimed = q->published;
     if (is_lossy() && status == WEIR_OK) {
         CHECK(lost < q->published - q->read); /* exactly so many, and then this one */
         q->read += (unsigned)lost;
@@ -231,7 +256,7 @@ static void ready(void)
     if (m.spoiled)
         return;
     /* A lossy reader that is overrun learns what is left when it reads. */
-    CHECK(status == (anything() ? WEIR_OK : WEIR_EMPTY));
+    CHECK(status == (anything() ? WEIR_OK : is_held_up() ? WEIR_FULL : WEIR_EMPTY));
 }
 
 /* ---- the enemy ---- */
@@ -381,7 +406,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size < 4)
         return 0;
     uint64_t start = data[1] & 1 ? UINT64_MAX - 255 + (data[1] & 0xf8) : data[1] & 0xf8;
-    unsigned kind = data[0] % (unsigned)(LATEST + 1);
+    unsigned kind = data[0] % (unsigned)(sizeof modelled / sizeof modelled[0]);
     if (kind == LATEST)
         newest(data[1] & 2 ? start : 0, data + 2, size - 2);
     else

@@ -61,6 +61,9 @@ typedef struct hostile_row {
     unsigned control_count;
     const hostile_words *consumer_writes; /* the words that a consumer may write */
     unsigned consumer_writes_count;
+    /* Instead of consumer_writes, where who attaches writes too or the places follow from what the ring states: may the
+     * operation that is under way write there?  Of the handles it sees what the operation has stored so far. */
+    bool (*may_write)(const hostile_ring *r, hostile_side side, uint64_t off);
     bool aliased; /* operations reach the memory by other mappings: a word is known by its place in a page */
 } hostile_row;
 

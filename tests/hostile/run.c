@@ -215,11 +215,16 @@ static bool is_consumers(const hostile_row *row, uint64_t off)
     return false;
 }
 
-/* Who attaches writes nothing; a consumer writes its own words alone, and a producer not those. */
+/* If the row does not say otherwise: who attaches writes nothing; a consumer writes its own words alone, and a producer
+ * not those. */
 void hostile_store_seen(const void *word)
 {
     uint64_t off = (uint64_t)((const unsigned char *)word - watched->mem);
     HOSTILE_CHECK(off < watched->row->bytes());
+    if (watched->row->may_write != NULL) {
+        HOSTILE_CHECK(watched_op->side != HOSTILE_LOOKS && watched->row->may_write(watched, watched_op->side, off));
+        return;
+    }
     HOSTILE_CHECK(watched_op->side == HOSTILE_CONSUMES || watched_op->side == HOSTILE_PRODUCES);
     HOSTILE_CHECK(is_consumers(watched->row, off) == (watched_op->side == HOSTILE_CONSUMES));
 }
