@@ -238,8 +238,9 @@ static weir_sleeper *peer_sleeper(struct channel_cold *cold)
 static weir_status view_all(weir_channel *channel, uint64_t bytes, uint64_t room)
 {
     struct channel_cold *cold = channel_cold(channel);
-    weir_status status;
-    if (room > cold->room) {
+    weir_status status = WEIR_OK;
+    bool there = bytes <= cold->view.size || bytes <= weir_section_size(cold->section);
+    if (there && room > cold->room) { /* what is stated and not there is not mapped either: it may be any number */
         weir_view whole;
         status = weir_view_map_growing(&whole, cold->section, room, WEIR_READ_WRITE);
         if (status != WEIR_OK)
@@ -249,14 +250,14 @@ static weir_status view_all(weir_channel *channel, uint64_t bytes, uint64_t room
         cold->view = whole;
         cold->room = room;
         channel->peer = peer_sleeper(cold);
-    } else if (bytes > cold->view.size) {
+    } else if (there && bytes > cold->view.size) {
         status = weir_view_refresh(&cold->view);
         if (status != WEIR_OK)
             return status;
     }
     if (bytes > cold->view.size)
         return weir_fail(WEIR_E_CORRUPT, "%s has %llu bytes of content, its ring needs %llu",
-                         weir_section_name(cold->section), (unsigned long long)cold->view.size,
+                         weir_section_name(cold->section), (unsigned long long)weir_section_size(cold->section),
                          (unsigned long long)bytes);
     return WEIR_OK;
 }
