@@ -238,27 +238,27 @@ static weir_sleeper *peer_sleeper(struct channel_cold *cold)
 static weir_status view_all(weir_channel *channel, uint64_t bytes, uint64_t room)
 {
     struct channel_cold *cold = channel_cold(channel);
-    uint64_t content = weir_section_size(cold->section);
-    if (bytes > content) /* before address space is asked for */
-        return weir_fail(WEIR_E_CORRUPT, "%s has %llu bytes of content, its ring needs %llu",
-                         weir_section_name(cold->section), (unsigned long long)content, (unsigned long long)bytes);
-    if (room <= cold->room) {
-        weir_status status = bytes > cold->view.size ? weir_view_refresh(&cold->view) : WEIR_OK;
-        if (status == WEIR_OK && bytes > cold->view.size) /* the room was for another size */
-            status = weir_fail(WEIR_E_CORRUPT, "%s has changed its size", weir_section_name(cold->section));
-        return status;
+    weir_status status = WEIR_OK;
+    bool there = bytes <= cold->view.size || bytes <= weir_section_size(cold->section);
+    if (there && room > cold->room) { /* what is stated and not there is not mapped either: it may be any number */
+        weir_view whole;
+        status = weir_view_map_growing(&whole, cold->section, room, WEIR_READ_WRITE);
+        if (status != WEIR_OK)
+            return status;
+        if (cold->view.base != NULL)
+            (void)weir_view_unmap(&cold->view);
+        cold->view = whole;
+        cold->room = room;
+        channel->peer = peer_sleeper(cold);
+    } else if (there && bytes > cold->view.size) {
+        status = weir_view_refresh(&cold->view);
+        if (status != WEIR_OK)
+            return status;
     }
-    weir_view whole;
-    weir_status status = weir_view_map_growing(&whole, cold->section, room, WEIR_READ_WRITE);
-    if (status != WEIR_OK)
-        return status;
-    if (cold->view.base != NULL)
-        (void)weir_view_unmap(&cold->view);
-    cold->view = whole;
-    cold->room = room;
-    channel->peer = peer_sleeper(cold);
     if (bytes > cold->view.size)
-        return weir_fail(WEIR_E_CORRUPT, "%s has changed its size", weir_section_name(cold->section));
+        return weir_fail(WEIR_E_CORRUPT, "%s has %llu bytes of content, its ring needs %llu",
+                         weir_section_name(cold->section), (unsigned long long)weir_section_size(cold->section),
+                         (unsigned long long)bytes);
     return WEIR_OK;
 }
 
