@@ -540,12 +540,11 @@ static weir_status agree(weir_channel *channel, const struct terms *terms, weir_
     return joins_first ? WEIR_OK : weir_participant_join(cold->section, before);
 }
 
-/* Takes a place of the role, and agrees on the terms. */
-static weir_status join(weir_channel *channel, const struct terms *terms)
+/* Takes a place of the role, with the terms in hand: who compares numbers must not meet a place whose dead holder's word
+ * still says "present" under the lock of its next one. */
+static weir_status take_place(struct channel_cold *cold, weir_participant *before)
 {
-    struct channel_cold *cold = channel_cold(channel);
-    weir_participant before;
-    weir_status status = weir_participant_claim(cold->section, cold->own.first, cold->own.count, &before);
+    weir_status status = weir_participant_claim(cold->section, cold->own.first, cold->own.count, before);
     if (status == WEIR_E_INVALID) /* of a slot: the options were right */
         return weir_fail(WEIR_E_CORRUPT, "%s has too few slots for a channel", weir_section_name(cold->section));
     if (status == WEIR_E_IN_USE && cold->own.count == 1)
@@ -557,12 +556,21 @@ static weir_status join(weir_channel *channel, const struct terms *terms)
     if (status != WEIR_OK)
         return status;
     cold->claimed = true;
-    cold->slot = before.slot;
-    cold->generation = before.generation + 1;
-    status = claim_terms(cold);
+    cold->slot = before->slot;
+    cold->generation = before->generation + 1;
+    return WEIR_OK;
+}
+
+static weir_status join(weir_channel *channel, const struct terms *terms)
+{
+    struct channel_cold *cold = channel_cold(channel);
+    weir_participant before;
+    weir_status status = claim_terms(cold);
     if (status != WEIR_OK)
         return status;
-    status = agree(channel, terms, &before);
+    status = take_place(cold, &before);
+    if (status == WEIR_OK)
+        status = agree(channel, terms, &before);
     (void)weir_participant_leave(cold->section, weir_channel_slot_terms(producers_of(cold), consumers_of(cold)));
     return status;
 }
