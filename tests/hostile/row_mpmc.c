@@ -244,9 +244,12 @@ static weir_status init(hostile_ring *r, uint64_t start_pos)
     return weir_mpmc_init(r->mem, BYTES, &made_as, start_pos & WEIR_MPMC_POS_MASK);
 }
 
+static uint64_t changed_before; /* a producer attached */
+
 static weir_status attach_producer(hostile_ring *r, uint64_t random)
 {
     (void)random;
+    changed_before = hostile_mutated();
     weir_status status = weir_mpmc_producer_attach(tx(r), r->mem, BYTES, r->lane);
     HOSTILE_CHECK((status == WEIR_OK) == (tx(r)->consumers != 0));
     producer_sane(r);
@@ -290,7 +293,8 @@ static bool new_producer_may_write(const hostile_ring *r, uint64_t off)
     weir_mpmc_shape now;
     for (unsigned i = 0; i < sizeof made_as / 4; i++)
         (&now.lanes)[i] = (uint32_t)weir_load_rlx(weir_word_at(r->mem, 16 + 8 * i));
-    if (memcmp(&now, &made_as, sizeof now) != 0) /* the ring states, or stated until just now, something else */
+    if (hostile_mutated() != changed_before || /* it may have read something else, which is undone by now */
+        memcmp(&now, &made_as, sizeof now) != 0)
         return off >= weir_mpmc_owner_off(1) + weir_mpmc_slots_off(1);
     uint64_t from = off - weir_mpmc_lane_off(&made_as, r->lane) - weir_mpmc_slots_off(CONSUMERS);
     return from < SLOTS * weir_mpmc_stride(RECORD_MAX) && from % weir_mpmc_stride(RECORD_MAX) == 0;
