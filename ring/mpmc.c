@@ -322,8 +322,8 @@ static void adopt(weir_mpmc_consumer *c, uint32_t slot, uint64_t word)
 {
     /* relaxed: whose it was is gone, and whoever says so has seen all that it did. */
     if (weir_cas_rlx(owner_word(c, slot), &word, weir_mpmc_owner_word(c->slot, c->generation))) {
+        c->adopted_count += !is_adopted(c, slot); /* a word that was set back adopts it once more */
         c->adopted[slot / 64] |= UINT64_C(1) << slot % 64;
-        c->adopted_count++;
         c->held = c->leftovers = 1;
     }
 }

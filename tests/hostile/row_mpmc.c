@@ -150,7 +150,8 @@ static weir_status peek(hostile_ring *r, uint64_t random)
         HOSTILE_CHECK(lane < c->count && len <= c->record_max);
         const unsigned char *data = ends(r)->handles[lane].data;
         uint64_t off = (uint64_t)((const unsigned char *)msg - data);
-        HOSTILE_CHECK(off < c->stride << c->shift && off % c->stride == WEIR_MPMC_HEADER);
+        uint64_t slot = off - WEIR_MPMC_HEADER; /* which is all there is of one where no record has a byte */
+        HOSTILE_CHECK(slot < c->stride << c->shift && slot % c->stride == 0);
         hostile_use(msg, len);
     } else {
         HOSTILE_CHECK(msg == NULL && len == UNTOUCHED && lane == UNTOUCHED && redelivered == before);

@@ -225,6 +225,28 @@ MODEL(growing) = { .name = "mpsc: a lane that is made later", .setup = setup_gro
                                 { .name = "consumer", .run = pop_all } },
                    .preemptions = 2, .stale = 1, .random = 20000 };
 
+/* A consumer that comes in the middle of it finds one lane, or two whole ones. */
+static void setup_coming(void)
+{
+    blank(1);
+    MODEL_ASSERT(weir_mpsc_init_some(rig.ring, sizeof rig.ring, LANES, 1, CAPACITY, 40) == WEIR_OK);
+}
+
+static void grow_alone(void)
+{
+    MODEL_ASSERT(weir_mpsc_grow(rig.ring, sizeof rig.ring, LANES) == WEIR_OK);
+}
+
+static void come(void)
+{
+    MODEL_ASSERT(weir_mpsc_consumer_attach(&rig.consumer, rig.ring, sizeof rig.ring, rig.handles, LANES) == WEIR_OK);
+    model_reached(rig.consumer.count == 1 ? MARK_EMPTY : MARK_OTHER);
+}
+
+MODEL(coming) = { .name = "mpsc: a consumer comes while a lane is made", .setup = setup_coming,
+                  .threads = { { .name = "grower", .run = grow_alone }, { .name = "consumer", .run = come } },
+                  .preemptions = 2, .stale = 3, .must_reach = MARK_EMPTY | MARK_OTHER, .random = 20000 };
+
 /* ---- the ordered one: the second producer begins when it has heard that the first has pushed ---- */
 
 static void setup_ordered(void)
