@@ -5,7 +5,7 @@
 #
 # With --listed in front, only the sites in weaken.expected.  Each site is weakened once, alone, and the models of the
 # harnesses that name its edge are run under --rc11 and then --imm (under which GenMC looks for no races on plain
-# bytes), until one is rejected.  GENMC_SECONDS (60): a run that takes longer tells nothing.  GENMC_JOBS (2).
+# bytes), until one is rejected.  GENMC_SECONDS (120): a run that takes longer tells nothing.  GENMC_JOBS (2).
 #
 # Exit 1 where GenMC accepts a site that is not listed, or rejects one that is, or nothing could be run.  The last line
 # is "genmc_weaken: sites=N rejected=N accepted=N skipped=N failures=N".
@@ -13,7 +13,7 @@ set -eu
 
 source=${WEIR_SOURCE_DIR:?the source tree}
 model=$source/tests/model
-seconds=${GENMC_SECONDS:-60}
+seconds=${GENMC_SECONDS:-120}
 
 # site PLAIN FILE LINE EDGE KIND NUMBER
 if [ "${1:-}" = --site ]; then

@@ -83,6 +83,18 @@ static void setup(bool full_fence)
 static void setup_full(void) { setup(true); }
 static void setup_light(void) { setup(false); }
 
+static weir_status send_some(unsigned count);
+
+/* The lane is full before they begin. */
+static void setup_no_room(bool full_fence)
+{
+    setup(full_fence);
+    MODEL_ASSERT(send_some(2) == WEIR_OK);
+}
+
+static void setup_no_room_full(void) { setup_no_room(true); }
+static void setup_no_room_light(void) { setup_no_room(false); }
+
 /* ---- what they do ---- */
 
 /* WEIR_OK, or the end of the consumer. */
@@ -113,9 +125,11 @@ static weir_status receive_some(unsigned count)
 
 static void send_one(void) { MODEL_ASSERT(send_some(1) == WEIR_OK); }
 static void send_two(void) { MODEL_ASSERT(send_some(2) == WEIR_OK); }
-static void send_more(void) { MODEL_ASSERT(send_some(MODEL_BOUND(4, 3)) == WEIR_OK); } /* than there is room for */
+static void send_three(void) { MODEL_ASSERT(send_some(3) == WEIR_OK); }
+static void send_four(void) { MODEL_ASSERT(send_some(4) == WEIR_OK); }
 static void receive_two(void) { MODEL_ASSERT(receive_some(2) == WEIR_OK); }
-static void receive_more(void) { MODEL_ASSERT(receive_some(MODEL_BOUND(4, 3)) == WEIR_OK); }
+static void receive_three(void) { MODEL_ASSERT(receive_some(3) == WEIR_OK); }
+static void receive_four(void) { MODEL_ASSERT(receive_some(4) == WEIR_OK); }
 
 static void send_batch(void)
 {
@@ -191,20 +205,22 @@ static void receive_and_leave(void)
 
 /* ---- models: each with a full fence on both sides, and with the sleeper's membarrier ---- */
 
-#define WAKE(id, title, produce, consume, marks, p, s)                                                                 \
-    MODEL(id##_full) = { .name = "wake: " title ", full fences", .setup = setup_full,                                  \
+#define WAKE_AFTER(set, id, title, produce, consume, marks, p, s)                                                      \
+    MODEL(id##_full) = { .name = "wake: " title ", full fences", .setup = set##_full,                                  \
                          .threads = { { .name = "producer", .run = (produce) },                                        \
                                       { .name = "consumer", .run = (consume) } },                                      \
                          .preemptions = (p), .stale = (s), .must_reach = (marks), .random = 20000 };                   \
-    MODEL(id##_light) = { .name = "wake: " title ", membarrier", .setup = setup_light,                                 \
+    MODEL(id##_light) = { .name = "wake: " title ", membarrier", .setup = set##_light,                                 \
                           .threads = { { .name = "producer", .run = (produce) },                                       \
                                        { .name = "consumer", .run = (consume) } },                                     \
                           .preemptions = (p), .stale = (s), .must_reach = (marks), .random = 20000 }
+#define WAKE(id, ...) WAKE_AFTER(setup, id, __VA_ARGS__)
 
 WAKE(message, "messages", send_two, receive_two, MARK_SLEPT, 3, 2);
 WAKE(place, "in place", send_in_place, receive_two, MARK_SLEPT, 3, 2);
 WAKE(batch, "a batch", send_batch, receive_two, MARK_SLEPT, 3, 2);
-WAKE(room, "room", send_more, receive_more, MARK_SLEPT, 2, 2);
+WAKE(room, "room", send_four, receive_four, MARK_SLEPT, 2, 2);
+WAKE_AFTER(setup_no_room, no_room, "room in a full lane", send_three, receive_three, MARK_SLEPT, 3, 2);
 WAKE(drained, "drain", drain, receive_one_in_place, MARK_SLEPT, 3, 2);
 WAKE(closed, "the producer leaves", send_and_leave, receive_to_the_end, MARK_SLEPT | MARK_CLOSED, 3, 2);
 WAKE(left, "the consumer leaves", send_to_the_end, receive_and_leave, MARK_SLEPT | MARK_CLOSED, 2, 2);
