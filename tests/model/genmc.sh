@@ -20,7 +20,7 @@ model_latest) units="ring/latest.c" ;;
 model_broadcast) units="ring/broadcast.c" ;;
 model_mpsc) units="ring/spsc.c ring/mpsc.c ring/mpsc_ordered.c" ;;
 model_mpmc) units="ring/mpmc.c" ;;
-model_broadcast_gated) units="ring/broadcast_gated.c" ;;
+model_broadcast_gated) units="ring/spsc.c ring/broadcast_gated.c" ;;
 model_wake) units="ring/spsc.c naming/participant.c ipc/channel_wait.c" ;;
 *) units="ring/spsc.c" ;;
 esac
