@@ -67,6 +67,12 @@ static_assert(sizeof(weir_atomic_u64) == 8 && sizeof(weir_atomic_u32) == 4, "a s
 _Static_assert(sizeof(weir_atomic_u64) == 8 && sizeof(weir_atomic_u32) == 4, "a shared word is exactly its bits");
 #endif
 
+/* Adds to a number that one thread writes, others look at, and nothing is decided by: models leave it out. */
+#ifndef WEIR_ATOMIC_TALLY
+#define WEIR_ATOMIC_TALLY(a, more) WEIR_ATOMIC_STORE(a, WEIR_ATOMIC_LOAD(a, RELAXED) + (more), RELAXED)
+#endif
+static inline void weir_tally(weir_atomic_u64 *a, uint64_t more) { WEIR_ATOMIC_TALLY(a, more); }
+
 static inline uint64_t weir_load_rlx(const weir_atomic_u64 *a) { return WEIR_ATOMIC_LOAD(a, RELAXED); }
 static inline uint64_t weir_load_acq(const weir_atomic_u64 *a) { return WEIR_ATOMIC_LOAD(a, ACQUIRE); }
 static inline void weir_store_rlx(weir_atomic_u64 *a, uint64_t value) { WEIR_ATOMIC_STORE(a, value, RELAXED); }

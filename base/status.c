@@ -24,6 +24,7 @@ static const struct status_row rows[] = {
     ROW(WEIR_CLOSED, "the other side has left"),
     ROW(WEIR_DIED, "the other side was killed"),
     ROW(WEIR_AGAIN, "overwritten while it was read"),
+    ROW(WEIR_CANCELLED, "cancelled by another thread"),
     ROW(WEIR_E_INVALID, "invalid argument"),
     ROW(WEIR_E_NAME, "malformed name"),
     ROW(WEIR_E_NOT_FOUND, "no live section of that name"),

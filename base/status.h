@@ -17,6 +17,7 @@ typedef enum weir_status {
     WEIR_CLOSED = 4,  /* the other side left in order, and everything it sent was received */
     WEIR_DIED = 5,    /* the other side was killed, and everything it committed was received */
     WEIR_AGAIN = 6,   /* what was read was overwritten meanwhile, several times over: look again */
+    WEIR_CANCELLED = 7, /* somebody called weir_channel_cancel */
 
     WEIR_E_INVALID = -1,      /* an argument no call can serve */
     WEIR_E_NAME = -2,         /* a name outside the grammar */

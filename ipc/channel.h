@@ -1,7 +1,8 @@
 /* ipc/channel.h - a ring in a named section, with waiting, and with the news of who is at the other end.
  *
  *   weir_channel_open     from either side, in either order
- *   weir_send             copies one message in;  weir_reserve + weir_commit: writes it in place
+ *   weir_send             copies one message in;  weir_reserve + weir_commit: writes it in place;
+ *                         weir_send_pieces: gathers it; weir_send_array: many at once
  *   weir_receive          copies one message out; weir_peek + weir_release: reads it in place
  *   weir_channel_close    leaves; the last to leave takes the section away
  *
@@ -12,7 +13,8 @@
  * Progress: a call that need not wait is wait-free and makes no system call, except that it wakes a peer that sleeps.
  *           One with WEIR_NOWAIT that finds nothing asks the kernel about the peer, at most every 10 ms.  A stopped
  *           peer delays the other end by no more than the lane's room: then FULL, EMPTY or TIMEOUT.
- * Waiting:  spins for a short while, then sleeps (weir_wait).  A signal does not end a wait: give a timeout.
+ * Waiting:  spins for a short while, then sleeps (weir_wait).  A signal does not end a wait: give a timeout, or let its
+ *           handler, or another thread, call weir_channel_cancel.
  * The end:  WEIR_CLOSED and WEIR_DIED come after the last committed record was received, and at most once for each
  *           peer that leaves: a later call waits for the next one, and one that has come already hides the end of the
  *           last (weir_channel_info counts them).  A killed peer is noticed within 50 ms, after a second of nothing
@@ -55,11 +57,23 @@ typedef enum weir_wait {
     WEIR_WAIT_SLEEP = 2       /* sleeps at once */
 } weir_wait;
 
-/* A duration in nanoseconds; negative is for ever. */
+/* How long a call may wait: a duration in nanoseconds, or a point in time made by weir_until; otherwise negative is for
+ * ever. */
 typedef int64_t weir_timeout;
 #define WEIR_NOWAIT ((weir_timeout)0)
 #define WEIR_FOREVER ((weir_timeout)-1)
 #define WEIR_MILLISECONDS(n) ((weir_timeout)(n) * 1000000)
+
+/* weir_now is the monotonic time in nanoseconds (CLOCK_MONOTONIC).  Async-signal-safe. */
+WEIR_API int64_t weir_now(void);
+
+/* weir_until is the timeout that ends when weir_now reaches deadline_ns: several calls share one deadline.  One in the
+ * past still looks once; a negative one is in the past. */
+static inline weir_timeout weir_until(int64_t deadline_ns)
+{
+    const int64_t latest = INT64_MAX / 2; /* 146 years: those beyond INT64_MIN / 2 are not deadlines */
+    return INT64_MIN + (deadline_ns < 0 ? 0 : deadline_ns > latest ? latest : deadline_ns);
+}
 
 #define WEIR_CAPACITY_DEFAULT (UINT64_C(256) * 1024)
 #define WEIR_CAPACITY_MIN UINT64_C(4096)
@@ -68,6 +82,18 @@ typedef int64_t weir_timeout;
 #define WEIR_MEMBERS_DEFAULT 64u  /* producers, and consumers, of the kinds that have many of them */
 #define WEIR_MEMBERS_MAX 127u
 #define WEIR_TYPE_MAX 63
+
+/* What the messages are.  A stated type has a name, 1 to WEIR_TYPE_MAX bytes of the caller's choice; a number of it that
+ * is 0 is not stated.  They are agreed upon, nothing else: an address in place is aligned to 8, whatever they say. */
+typedef struct weir_type {
+    const char *name;
+    uint32_t size;      /* bytes */
+    uint32_t alignment; /* bytes: a power of two */
+    uint32_t version;
+} weir_type;
+
+/* WEIR_TYPE_OF states a C type under its own name: .type = WEIR_TYPE_OF(struct order, 2). */
+#define WEIR_TYPE_OF(type, version) { #type, (uint32_t)sizeof(type), (uint32_t)_Alignof(type), (version) }
 
 /* What an opener states; 0 or NULL states nothing.  Values that both sides state must agree.  The first to state a type
  * fixes it.  The lane's capacity is fixed by the first to state one, or else by the producer (WEIR_CAPACITY_DEFAULT;
@@ -78,7 +104,7 @@ typedef struct weir_channel_options {
                         * WEIR_CAPACITY_MIN */
     uint32_t record_bytes; /* the longest message this side will send; a lane too small for it is refused at open.
                             * MPMC and LATEST are made for the first producer's (WEIR_RECORD_DEFAULT) */
-    const char *type;  /* what the messages are, 1 to WEIR_TYPE_MAX bytes of the caller's choice */
+    weir_type type;
     weir_wait wait;    /* this handle's own, it need not agree */
     uint32_t mode;     /* as in weir_section_options */
     uint32_t producers, consumers; /* how many at once there must be room for, where the kind has many: at most
@@ -93,15 +119,19 @@ typedef struct weir_channel_facts {
     weir_kind kind;
     uint64_t capacity;   /* bytes of a lane; 0 while there is none */
     uint32_t record_max; /* bytes of the longest message; 0 while there is no lane */
-    char type[WEIR_TYPE_MAX + 1];
+    char type[WEIR_TYPE_MAX + 1]; /* its name; "" while none is stated */
+    uint32_t type_size, type_alignment, type_version;
     /* All of a role together.  generation: how many there have been; deaths: how many of them were killed; presence:
      * WEIR_ALIVE while one lives, else WEIR_DEAD where the last of a slot was killed. */
     weir_participant producer, consumer;
     uint32_t producers, consumers;             /* how many there is room for */
     uint32_t producers_alive, consumers_alive;
     uint32_t slot;        /* this handle's own place among its role */
+    uint64_t messages;    /* that this handle has sent, or received */
     uint64_t full;        /* how often a send of this handle found no room */
-    uint64_t sleeps;      /* how often this handle slept */
+    uint64_t sleeps;      /* how often this handle slept, */
+    uint64_t woken;       /* and how often of these a peer woke it */
+    uint64_t recovered;   /* how often this handle saw to what a dead participant had left */
     uint64_t lost;        /* messages that were overwritten before this handle had read them (BROADCAST) */
     uint64_t redelivered; /* messages it received that a consumer who is gone may have had before (MPMC) */
 } weir_channel_facts;
@@ -149,10 +179,25 @@ WEIR_API weir_status weir_channel_message(weir_channel *channel, weir_message *m
  * come to the end, and one is there.  Producers only.
  *
  * Returns:  WEIR_OK; WEIR_TIMEOUT (WEIR_FULL with WEIR_NOWAIT); WEIR_CLOSED, WEIR_DIED (the consumer has gone before;
- *           what it left waits for the next one); WEIR_E_CORRUPT; WEIR_E_STATE (a consumer's handle); WEIR_E_BUSY;
+ *           what it left waits for the next one); WEIR_CANCELLED; WEIR_E_CORRUPT; WEIR_E_STATE (a consumer's handle); WEIR_E_BUSY;
  *           WEIR_E_FORKED.
  * If killed: as a producer killed between two calls. */
 WEIR_API weir_status weir_channel_drain(weir_channel *channel, weir_timeout timeout);
+
+/* weir_channel_wait_peer waits until a live participant of the other role is there.
+ *
+ * Returns:  WEIR_OK; WEIR_TIMEOUT; WEIR_EMPTY (WEIR_NOWAIT, and none is there); WEIR_CANCELLED; WEIR_E_FORKED;
+ *           WEIR_E_BUSY; WEIR_E_OS.
+ * If killed: as a participant killed between two calls. */
+WEIR_API weir_status weir_channel_wait_peer(weir_channel *channel, weir_timeout timeout);
+
+/* weir_channel_cancel makes the call that waits on the handle return WEIR_CANCELLED, or else the next that has to wait.
+ * That call has done nothing: no message is lost.  Any number of cancels before it are one.
+ *
+ * Callers:  any thread, beside the one that uses the handle, and signal handlers; nobody after close has begun.
+ * Progress: wait-free.
+ * Returns:  WEIR_OK; WEIR_E_FORKED. */
+WEIR_API weir_status weir_channel_cancel(weir_channel *channel);
 
 /* ---- what the functions below are made of; not for callers ---- */
 
@@ -175,6 +220,9 @@ struct weir_channel {      /* on a page that a fork clears: in a child everythin
         weir_broadcast_gated_reader gated_rx;
     };
     weir_sleeper *peer;    /* where the other end sleeps */
+    weir_atomic_u64 *messages; /* this end's counter in the section; there whenever an end is attached */
+    weir_sleeper *sleeper; /* where this end sleeps */
+    weir_atomic_u32 cancelled;
     uint32_t full_fence;   /* this channel's senders pay the handshake's fence */
 };
 
@@ -238,10 +286,11 @@ static inline weir_status weir_channel_put(weir_channel *channel, const void *ms
         return WEIR_E_BUSY;
     weir_status status = weir_spsc_put(&channel->tx, msg, len, more != 0);
     if (WEIR_UNLIKELY(status != WEIR_OK))
-        status = weir_channel_send_slow(channel, msg, len, more, timeout, status);
-    else if (!more)
+        return weir_channel_leave(channel, weir_channel_send_slow(channel, msg, len, more, timeout, status));
+    weir_tally(channel->messages, 1);
+    if (!more)
         weir_channel_published(channel);
-    return weir_channel_leave(channel, status);
+    return weir_channel_leave(channel, WEIR_OK);
 }
 
 /* ---- producer ---- */
@@ -250,7 +299,7 @@ static inline weir_status weir_channel_put(weir_channel *channel, const void *ms
  *
  * Ordering: release; what the caller wrote before is visible to whoever receives this message.
  * Returns:  WEIR_OK; WEIR_FULL (WEIR_NOWAIT and no room); WEIR_TIMEOUT; WEIR_CLOSED, WEIR_DIED (no room, and the
- *           consumer has gone); nothing was sent with any of these.  WEIR_E_TOO_LARGE (over the record limit);
+ *           consumer has gone); WEIR_CANCELLED (no room, and weir_channel_cancel); nothing was sent with any of these.  WEIR_E_TOO_LARGE (over the record limit);
  *           WEIR_E_CORRUPT; WEIR_E_STATE (a consumer's handle); WEIR_E_BUSY; WEIR_E_FORKED.
  * If killed: the message was never sent, or it is whole. */
 static inline weir_status weir_send(weir_channel *channel, const void *msg, uint64_t len, weir_timeout timeout)
@@ -274,6 +323,20 @@ static inline weir_status weir_send_more(weir_channel *channel, const void *msg,
 WEIR_API weir_status weir_send_array(weir_channel *channel, const void *msgs, uint64_t len, uint32_t count,
                                      uint32_t *sent, weir_timeout timeout);
 
+/* A piece of a message; base may be NULL where len is 0. */
+typedef struct weir_piece {
+    const void *base;
+    uint64_t len; /* bytes */
+} weir_piece;
+
+/* weir_send_pieces sends the pieces, one behind the other, as one message, waiting for room up to timeout.  A reserve
+ * before it is given up.
+ *
+ * Returns:  as weir_send; WEIR_E_TOO_LARGE also where the lengths' sum overflows; WEIR_E_INVALID (a piece without a base).
+ * If killed: the message was never sent, or it is whole. */
+WEIR_API weir_status weir_send_pieces(weir_channel *channel, const weir_piece *pieces, uint32_t count,
+                                      weir_timeout timeout);
+
 /* weir_reserve gives the address, 8-byte aligned, of room for a message of up to len bytes, waiting up to timeout.
  * Write there, then weir_commit.  A send, or another reserve, gives the room up.
  *
@@ -294,10 +357,11 @@ static inline weir_status weir_channel_commit(weir_channel *channel, uint64_t le
         return WEIR_E_BUSY;
     weir_status status = weir_spsc_commit_as(&channel->tx, len, more != 0);
     if (WEIR_UNLIKELY(status != WEIR_OK))
-        status = weir_channel_commit_slow(channel, len, more, status);
-    else if (!more)
+        return weir_channel_leave(channel, weir_channel_commit_slow(channel, len, more, status));
+    weir_tally(channel->messages, 1);
+    if (!more)
         weir_channel_published(channel);
-    return weir_channel_leave(channel, status);
+    return weir_channel_leave(channel, WEIR_OK);
 }
 
 /* weir_commit sends the reserved message with its first len bytes.
@@ -345,7 +409,7 @@ static inline weir_status weir_flush(weir_channel *channel)
  * Returns:  WEIR_OK; WEIR_EMPTY (WEIR_NOWAIT and no message); WEIR_TIMEOUT; WEIR_CLOSED, WEIR_DIED (nothing left, and
  *           the producer, or the last of them, has gone); WEIR_FULL (MPMC: this handle holds as much as one may, and
  *           there is more: release first; weir_receive does that itself); WEIR_AGAIN (WEIR_NOWAIT; MPMC, BROADCAST,
- *           LATEST: messages are there, and others were faster at each try); WEIR_E_CORRUPT; WEIR_E_MISMATCH (the producer that came states another capacity
+ *           LATEST: messages are there, and others were faster at each try); WEIR_CANCELLED; WEIR_E_CORRUPT; WEIR_E_MISMATCH (the producer that came states another capacity
  *           or type); WEIR_E_STATE (a producer's handle); WEIR_E_NO_MEMORY (no address space for the lane);
  *           WEIR_E_BUSY; WEIR_E_FORKED.
  * If killed: the message is received again by the next consumer. */
@@ -354,7 +418,9 @@ static inline weir_status weir_peek(weir_channel *channel, const void **msg, uin
     if (!weir_channel_enter(channel))
         return WEIR_E_BUSY;
     weir_status status = weir_spsc_peek(&channel->rx, msg, len);
-    if (WEIR_UNLIKELY(status != WEIR_OK))
+    if (WEIR_LIKELY(status == WEIR_OK))
+        weir_tally(channel->messages, 1);
+    else
         status = weir_channel_peek_slow(channel, msg, len, timeout, status);
     return weir_channel_leave(channel, status);
 }
@@ -388,11 +454,11 @@ static inline weir_status weir_receive(weir_channel *channel, void *buffer, uint
     if (!weir_channel_enter(channel))
         return WEIR_E_BUSY;
     weir_status status = weir_spsc_pop(&channel->rx, buffer, size_bytes, len);
-    if (WEIR_LIKELY(status == WEIR_OK))
-        weir_channel_released(channel);
-    else
-        status = weir_channel_receive_slow(channel, buffer, size_bytes, len, 0, timeout, status);
-    return weir_channel_leave(channel, status);
+    if (WEIR_UNLIKELY(status != WEIR_OK))
+        return weir_channel_leave(channel, weir_channel_receive_slow(channel, buffer, size_bytes, len, 0, timeout, status));
+    weir_tally(channel->messages, 1);
+    weir_channel_released(channel);
+    return weir_channel_leave(channel, WEIR_OK);
 }
 
 /* weir_receive_more is weir_receive without the release: weir_release, or a later weir_receive, gives back the room of
@@ -403,7 +469,9 @@ static inline weir_status weir_receive_more(weir_channel *channel, void *buffer,
     if (!weir_channel_enter(channel))
         return WEIR_E_BUSY;
     weir_status status = weir_spsc_pop_more(&channel->rx, buffer, size_bytes, len);
-    if (WEIR_UNLIKELY(status != WEIR_OK))
+    if (WEIR_LIKELY(status == WEIR_OK))
+        weir_tally(channel->messages, 1);
+    else
         status = weir_channel_receive_slow(channel, buffer, size_bytes, len, 1, timeout, status);
     return weir_channel_leave(channel, status);
 }

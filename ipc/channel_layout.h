@@ -8,7 +8,7 @@
 #include <weir/ring/spsc_layout.h>
 
 #define WEIR_CHANNEL_CONTENT 0x6e616863u /* "chan", the section's content number */
-#define WEIR_CHANNEL_VERSION 2u
+#define WEIR_CHANNEL_VERSION 3u
 #define WEIR_CHANNEL_ROLE_MAX 127u /* producers, and consumers, that a channel can be made for */
 
 /* Slots of the section: the producers', the consumers', and one that is only ever locked, by whoever agrees on the
@@ -16,13 +16,32 @@
 static inline uint32_t weir_channel_slots(uint32_t producers, uint32_t consumers) { return producers + consumers + 1; }
 static inline uint32_t weir_channel_slot_terms(uint32_t producers, uint32_t consumers) { return producers + consumers; }
 
-/* What one participant writes; its slot's number is its place.  sleeper: a producer's; cleared by who wakes it. */
+/* What a member counts: for whoever looks; nothing is decided by it. */
+enum {
+    WEIR_COUNT_MESSAGES,  /* sent, or received */
+    WEIR_COUNT_FULL,      /* sends that found no room */
+    WEIR_COUNT_SLEPT,
+    WEIR_COUNT_WOKEN,     /* sleeps that a peer ended */
+    WEIR_COUNT_LOST,      /* messages overwritten before they were read */
+    WEIR_COUNT_RECOVERED, /* times it saw to what a dead participant had left */
+    WEIR_COUNTS
+};
+
+/* What one participant writes; its slot's number is its place.  sleeper: a producer's; cleared by who wakes it.  The
+ * counters go on from holder to holder; what they were when the holder came is beside them. */
 typedef struct weir_channel_member {
     weir_sleeper sleeper;
     uint8_t sleeper_pad[WEIR_LINE - 16];
     weir_atomic_u64 identity; /* that its opener stated; 0: none */
     weir_atomic_u64 position; /* a consumer's, where the ring keeps none: how far it has read */
-    uint8_t pad[WEIR_LINE - 16];
+    weir_atomic_u64 process;  /* the holder's pid, in */
+    weir_atomic_u64 pid_space; /* the pid namespace of that number; 0: not known */
+    weir_atomic_u64 since_ns; /* when it came: CLOCK_REALTIME */
+    uint8_t pad[WEIR_LINE - 40];
+    weir_atomic_u64 count[WEIR_COUNTS];
+    uint8_t count_pad[WEIR_LINE - 8 * WEIR_COUNTS];
+    weir_atomic_u64 count_before[WEIR_COUNTS];
+    uint8_t before_pad[WEIR_LINE - 8 * WEIR_COUNTS];
 } weir_channel_member;
 
 typedef struct weir_channel_layout {
@@ -39,7 +58,8 @@ typedef struct weir_channel_layout {
     uint32_t producers, consumers; /* how many the channel is made for; before the section is visible */
     weir_atomic_u64 record_bytes;  /* longest record, of the kinds whose ring is made for one; before capacity */
     weir_atomic_u64 asked;         /* a capacity that was stated before there was a ring; 0: none */
-    uint8_t constant_pad[256 - 120];
+    weir_atomic_u32 type_size, type_alignment, type_version; /* before type_len; 0: not stated */
+    uint8_t constant_pad[256 - 132];
     /* written by consumers that sleep, cleared by the producer that wakes them */
     weir_sleeper consumer;
     uint8_t consumer_pad[WEIR_LINE_PAIR - 16];
@@ -52,7 +72,8 @@ _Static_assert(offsetof(weir_channel_layout, type) == 32, "layout");
 _Static_assert(offsetof(weir_channel_layout, record_bytes) == 104, "layout");
 _Static_assert(offsetof(weir_channel_layout, consumer) == 256, "the consumers' line pair is their own");
 _Static_assert(offsetof(weir_channel_layout, member) == 384, "members lie on line pairs");
-_Static_assert(sizeof(weir_channel_member) == WEIR_LINE_PAIR, "a member's line pair is its own");
+_Static_assert(offsetof(weir_channel_member, count) == WEIR_LINE_PAIR, "counters lie off the lines that others look at");
+_Static_assert(sizeof(weir_channel_member) == 2 * WEIR_LINE_PAIR, "a member's line pairs are its own");
 
 /* Where the ring begins: behind the members, so that what lies behind a control block of a line pair or two begins on a
  * page (a lane's bytes do). */

@@ -30,6 +30,12 @@ union channel_end {
     weir_latest_reader latest;
 };
 
+/* A type, as it is stated. */
+struct channel_type {
+    char name[WEIR_TYPE_MAX + 1]; /* "": none is stated */
+    uint32_t size, alignment, version;
+};
+
 /* The participants of one role: their slots of the section. */
 struct channel_side {
     uint32_t first, count;
@@ -38,6 +44,8 @@ struct channel_side {
 /* It lies behind the part that a fork clears, so that a child can free it. */
 struct channel_cold {
     weir_section *section;
+    weir_view early; /* what was mapped before the ring came, if a larger view has replaced it: it stays until close, so
+                      * that what others may look at does too (channel.sleeper and the counters) */
     weir_view view; /* the whole content, or what there was of it before the ring came; of lanes with room for more */
     uint64_t room; /* bytes of address space that the view has */
     const struct channel_kind *kind;
@@ -52,7 +60,7 @@ struct channel_cold {
     bool full_fence;
     bool idle; /* the last wait ended with nothing */
     uint64_t capacity;            /* stated by this handle; 0: none */
-    char type[WEIR_TYPE_MAX + 1]; /* stated by this handle; "": none */
+    struct channel_type type;     /* stated by this handle */
     uint64_t ended, ended_deaths; /* the peers' joins + 1, and deaths, whose end was seen last, */
     uint64_t reported, reported_deaths; /* and those of which the caller knows; 0: none */
     int64_t since_ns;             /* when the waiting began that has brought nothing yet */
@@ -62,8 +70,9 @@ struct channel_cold {
     uint32_t armings;             /* how often it has announced that it sleeps */
     uint32_t pauses;              /* between two looks for a message, */
     uint64_t wait_pos, wait_size; /* from where the last wait ended and the message it found there */
-    uint64_t full, sleeps, taken; /* counters; taken: messages that came by a call that is not inline */
-    uint64_t lost, redelivered;
+    weir_channel_member *member;  /* this handle's own, in the section */
+    uint64_t taken;               /* messages that came by a call that is not inline */
+    uint64_t redelivered;
     weir_message message; /* the last one that came by a call that is not inline */
     uint64_t first_pos;   /* of an inline consumer's: where it began */
     union channel_end end;
@@ -81,6 +90,23 @@ static inline struct channel_cold *channel_cold(weir_channel *channel)
 
 _Static_assert(sizeof(weir_channel) <= WEIR_OS_HANDLE_PART, "a handle's parts fit their pages");
 _Static_assert(sizeof(struct channel_cold) <= WEIR_OS_HANDLE_PART, "a handle's parts fit their pages");
+
+/* weir_channel_tally adds to one of this handle's counters (WEIR_COUNT_...). */
+static inline void weir_channel_tally(struct channel_cold *cold, unsigned which, uint64_t more)
+{
+    weir_tally(&cold->member->count[which], more);
+}
+
+/* weir_channel_producers and _consumers: how many there is room for. */
+static inline uint32_t weir_channel_producers(const struct channel_cold *cold)
+{
+    return cold->role == WEIR_PRODUCER ? cold->own.count : cold->peers.count;
+}
+
+static inline uint32_t weir_channel_consumers(const struct channel_cold *cold)
+{
+    return cold->role == WEIR_PRODUCER ? cold->peers.count : cold->own.count;
+}
 
 /* weir_channel_attach_ring attaches this handle's end to the ring; WEIR_EMPTY while there is none. */
 weir_status weir_channel_attach_ring(weir_channel *channel);

@@ -50,6 +50,9 @@ struct channel_kind {
     weir_status (*recover)(weir_channel *channel); /* NULL: what the dead leave needs nobody */
 };
 
+/* weir_channel_recovered notes that what was left in a place was seen to, if status is WEIR_OK. */
+void weir_channel_recovered(weir_channel *channel, weir_status status, uint32_t place);
+
 /* NULL: there is no such kind. */
 const struct channel_kind *weir_channel_kind(uint32_t kind);
 

@@ -128,7 +128,7 @@ static weir_status pop(weir_channel *channel, void *buffer, uint64_t size_bytes,
     weir_status status = weir_broadcast_read(r, buffer, size_bytes, len, &lost);
     if (status == WEIR_OK) {
         cold->message.lost = lost;
-        cold->lost += lost;
+        weir_channel_tally(cold, WEIR_COUNT_LOST, lost);
     } else if (status == WEIR_EMPTY) {
         weir_channel_progress(channel, r->number);
     }

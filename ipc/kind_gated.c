@@ -181,8 +181,10 @@ static weir_status recover(weir_channel *channel)
         status = weir_broadcast_gated_gate_from(&channel->gated_tx, from, &gate);
         if (status == WEIR_OK)
             status = weir_participant_look(cold->section, cold->peers.first + gate.reader, &reader);
-        if (status == WEIR_OK && (reader.presence != WEIR_ALIVE || reader.generation != gate.generation))
+        if (status == WEIR_OK && (reader.presence != WEIR_ALIVE || reader.generation != gate.generation)) {
             status = weir_broadcast_gated_recover(&channel->gated_tx, gate.reader, gate.generation);
+            weir_channel_recovered(channel, status, gate.reader);
+        }
     }
     if (status != WEIR_EMPTY && status != WEIR_OK)
         return status;

@@ -177,8 +177,10 @@ static weir_status recover(weir_channel *channel)
             continue;
         }
         status = weir_participant_look(cold->section, cold->own.first + owner, &of);
-        if (status == WEIR_OK && (of.presence != WEIR_ALIVE || of.generation != generation))
+        if (status == WEIR_OK && (of.presence != WEIR_ALIVE || of.generation != generation)) {
             status = weir_mpmc_recover(&cold->end.mpmc, owner, generation);
+            weir_channel_recovered(channel, status, owner);
+        }
     }
     return status;
 }

@@ -19,6 +19,11 @@ bool weir_os_can_fence_others(void);
 void weir_os_fence_others(void);
 
 int64_t weir_os_now_ns(void); /* monotonic */
+int64_t weir_os_wall_ns(void); /* since 1970, for people */
+
+/* weir_os_process tells this process's number, and the number of the space that this number is of (Linux: its pid
+ * namespace; 0: not known). */
+void weir_os_process(uint64_t *process, uint64_t *pid_space);
 void weir_os_yield(void);
 void weir_os_nap(int64_t ns);
 

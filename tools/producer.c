@@ -215,7 +215,7 @@ int main(int argc, char **argv)
         if (fd < 0)
             return pair_die(&options, "cannot open --input %s: %s", options.input, strerror(errno));
     }
-    options.channel.type = fd >= 0 ? PAIR_TYPE_RAW : PAIR_TYPE_GENERATED;
+    options.channel.type.name = fd >= 0 ? PAIR_TYPE_RAW : PAIR_TYPE_GENERATED;
     options.channel.record_bytes = (uint32_t)options.message_size;
     options.channel.identity = fd < 0 ? (uint64_t)options.id + 1 : 0; /* two may not write as one */
     pair_catch_signals();

@@ -30,6 +30,7 @@ missing_packages() {
     command -v clang >/dev/null 2>&1 && command -v clang++ >/dev/null 2>&1 || printf ' clang'
     has_fuzzer || clang_runtimes
     command -v pkg-config >/dev/null 2>&1 || printf ' pkg-config'
+    echo '#include <sys/sdt.h>' | cc -E - >/dev/null 2>&1 || printf ' systemtap-sdt-dev'
     pkg-config --exists criterion 2>/dev/null || printf ' libcriterion-dev'
 }
 

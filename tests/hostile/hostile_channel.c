@@ -49,7 +49,7 @@ static weir_section *make(const char *dir)
     weir_channel *p;
     char path[256];
     CHECK_OK(weir_channel_open(&p, NAME, WEIR_PRODUCER, &(weir_channel_options){ .capacity = WEIR_CAPACITY_MIN,
-                                                                                 .type = "order" }));
+                                                                                 .type.name = "order" }));
     CHECK_OK(weir_section_open(&section, NAME, &(weir_section_options){ .content = WEIR_CHANNEL_CONTENT }));
     CHECK_OK(weir_send(p, "one", 3, WEIR_NOWAIT));
     CHECK_OK(weir_send(p, "another", 7, WEIR_NOWAIT));
@@ -106,7 +106,7 @@ static weir_channel *try_open(weir_role role, uint64_t bits)
     static const char *const types[] = { NULL, NULL, "order", "other" };
     weir_channel *channel = NULL;
     weir_channel_options options = { .capacity = bits & 1 ? 0 : WEIR_CAPACITY_MIN << (bits >> 1 & 1),
-                                     .type = types[bits >> 2 & 3], .wait = (weir_wait)(bits >> 4 & 1) * WEIR_WAIT_SLEEP };
+                                     .type.name = types[bits >> 2 & 3], .wait = (weir_wait)(bits >> 4 & 1) * WEIR_WAIT_SLEEP };
     hostile_where.op = "open";
     hostile_hook.loads = 0;
     weir_status status = seen("open", weir_channel_open(&channel, NAME, role, &options), OPENS);

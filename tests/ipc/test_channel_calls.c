@@ -274,7 +274,7 @@ static void *send_to_who_waits(void *arg)
 Test(channel_calls, times_too_long_for_a_clock_are_for_ever_and_a_message_ends_them)
 {
     struct pair pair = pair_open(4096, WEIR_WAIT_SLEEP);
-    static const weir_timeout times[] = { INT64_MAX, INT64_MIN, WEIR_FOREVER, INT64_MAX - 1 };
+    const weir_timeout times[] = { INT64_MAX, weir_until(INT64_MAX), WEIR_FOREVER, INT64_MIN / 2 };
     for (uint64_t i = 0; i < 4; i++) {
         uint64_t got;
         uint32_t len;

@@ -11,7 +11,7 @@
 
 static weir_status open_with(weir_channel **out, weir_role role, uint64_t capacity, const char *type)
 {
-    return weir_channel_open(out, "agree", role, &(weir_channel_options){ .capacity = capacity, .type = type });
+    return weir_channel_open(out, "agree", role, &(weir_channel_options){ .capacity = capacity, .type.name = type });
 }
 
 /* The file of Local/<word>. */

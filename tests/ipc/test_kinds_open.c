@@ -80,14 +80,14 @@ Test(kinds_open, what_both_state_and_state_differently_is_a_mismatch_that_names_
         for (weir_role role = WEIR_PRODUCER; role <= WEIR_CONSUMER; role++) {
             weir_role other = role == WEIR_PRODUCER ? WEIR_CONSUMER : WEIR_PRODUCER;
             weir_channel *one;
-            weir_channel_options options = { .kind = k->kind, .capacity = 8192, .type = "apples" };
+            weir_channel_options options = { .kind = k->kind, .capacity = 8192, .type.name = "apples" };
             CHECK_OK(weir_channel_open(&one, NAME, role, &options));
             options.capacity = 65536;
             check_refused(NAME, other, options, WEIR_E_MISMATCH, "8192", "65536");
             options.capacity = 8192;
-            options.type = "pears";
+            options.type.name = "pears";
             check_refused(NAME, other, options, WEIR_E_MISMATCH, "apples", "pears");
-            options.type = NULL;
+            options.type.name = NULL;
             FOR_EACH_KIND(another) {
                 options.kind = another->kind;
                 if (another != k)
@@ -96,7 +96,7 @@ Test(kinds_open, what_both_state_and_state_differently_is_a_mismatch_that_names_
             weir_channel_facts facts = facts_of(one); /* who was refused was never there */
             CHECK((role == WEIR_PRODUCER ? facts.consumer : facts.producer).generation == 0);
             CHECK_STATUS(receive_nothing(one, WEIR_NOWAIT), role == WEIR_PRODUCER ? WEIR_E_STATE : WEIR_EMPTY);
-            options = (weir_channel_options){ .kind = k->kind, .capacity = 8000, .type = "apples" };
+            options = (weir_channel_options){ .kind = k->kind, .capacity = 8000, .type.name = "apples" };
             CHECK_OK(try_open(NAME, other, options));
             CHECK_OK(weir_channel_close(one));
             CHECK(support_entries(dir, true) == 0);

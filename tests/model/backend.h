@@ -38,6 +38,7 @@ void model_weaken(enum model_order lost);
 #define WEIR_ATOMIC_AND(a, bits, order) MODEL_RMW(a, MODEL_AND, bits, order)
 /* Strong; order is that of success, a failure is relaxed. */
 #define WEIR_ATOMIC_CAS(a, expected, desired, order) model_cas(MODEL_WORD(a), (expected), (desired), MODEL_##order)
+#define WEIR_ATOMIC_TALLY(a, more) ((void)(a), (void)(more))
 #define WEIR_ATOMIC_FENCE_ACQ() model_fence(MODEL_FENCE_ACQ)
 #define WEIR_ATOMIC_FENCE_REL() model_fence(MODEL_FENCE_REL)
 #define WEIR_ATOMIC_FENCE_SC() model_fence(MODEL_FENCE_SC)

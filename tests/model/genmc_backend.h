@@ -146,6 +146,7 @@ typedef struct weir_atomic_u32 { uint32_t word; } weir_atomic_u32;
 #define WEIR_ATOMIC_CAS(a, expected, desired, order)                                                                   \
     (model_kill_point(), __atomic_compare_exchange_n(&(a)->word, (expected), (desired), false, __ATOMIC_##order,       \
                                                      __ATOMIC_RELAXED))
+#define WEIR_ATOMIC_TALLY(a, more) ((void)(a), (void)(more))
 #define WEIR_ATOMIC_FENCE_ACQ() __atomic_thread_fence(__ATOMIC_ACQUIRE)
 #define WEIR_ATOMIC_FENCE_REL() __atomic_thread_fence(__ATOMIC_RELEASE)
 #define WEIR_ATOMIC_FENCE_SC() __atomic_thread_fence(__ATOMIC_SEQ_CST)

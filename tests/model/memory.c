@@ -7,7 +7,7 @@
 
 #define WORDS 96      /* distinct words that one model may touch */
 #define VALUES 100    /* values of one word in one execution; at most 255, as a view's entries are bytes */
-#define REGIONS 4
+#define REGIONS 8
 #define REGION_BYTES 8192
 #define GRANULE 4
 

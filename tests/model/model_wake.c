@@ -18,6 +18,7 @@ enum { MARK_CLOSED = 2, MARK_DIED = 4, MARK_FULL = 8 };
 
 struct end {
     struct weir_section section;
+    weir_channel_member member; /* for its counters: they are not what is explored */
     _Alignas(16) unsigned char handle[2 * WEIR_OS_HANDLE_PART];
 };
 
@@ -53,6 +54,9 @@ static void open_end(struct end *end, weir_role role, bool full_fence)
     cold->peers = (struct channel_side){ 1 - cold->slot, 1 };
     channel->peer = role == WEIR_PRODUCER ? &layout->consumer : &layout->member[0].sleeper;
     channel->full_fence = full_fence;
+    cold->member = &end->member;
+    channel->messages = &end->member.count[WEIR_COUNT_MESSAGES];
+    channel->sleeper = role == WEIR_PRODUCER ? &layout->member[0].sleeper : &layout->consumer;
     channel->alive = CHANNEL_ALIVE;
     void *lane = rig.content + WEIR_CHANNEL_LANE;
     uint64_t bytes = WEIR_SPSC_CONTROL + CAPACITY;
@@ -76,6 +80,8 @@ static void setup(bool full_fence)
     model_share("header", rig.header, sizeof rig.header, 0);
     model_share("channel", rig.content, sizeof rig.content, 0);
     MODEL_ASSERT(weir_spsc_init(rig.content + WEIR_CHANNEL_LANE, WEIR_SPSC_CONTROL + CAPACITY, CAPACITY, 0) == WEIR_OK);
+    model_share("producer's mark", &tx()->cancelled, 8, 0);
+    model_share("consumer's mark", &rx()->cancelled, 8, 0);
     open_end(&rig.producer, WEIR_PRODUCER, full_fence);
     open_end(&rig.consumer, WEIR_CONSUMER, full_fence);
 }
@@ -224,6 +230,29 @@ WAKE_AFTER(setup_no_room, no_room, "room in a full lane", send_three, receive_th
 WAKE(drained, "drain", drain, receive_one_in_place, MARK_SLEPT, 3, 2);
 WAKE(closed, "the producer leaves", send_and_leave, receive_to_the_end, MARK_SLEPT | MARK_CLOSED, 3, 2);
 WAKE(left, "the consumer leaves", send_to_the_end, receive_and_leave, MARK_SLEPT | MARK_CLOSED, 2, 2);
+
+/* ---- a cancel ---- */
+
+static void cancel_consumer(void) { MODEL_ASSERT(weir_channel_cancel(rx()) == WEIR_OK); }
+
+/* A cancel is never lost: nobody else would end the sleep. */
+static void receive_until_cancelled(void)
+{
+    weir_status status;
+    while ((status = receive_some(rig.received + 1)) == WEIR_OK)
+        continue;
+    MODEL_ASSERT(status == WEIR_CANCELLED);
+    MODEL_ASSERT(receive_some(1) == WEIR_OK); /* once, and no message is lost by it */
+}
+
+#define CANCEL(id, title, set)                                                                                         \
+    MODEL(id) = { .name = "wake: a cancel, " title, .setup = (set),                                                    \
+                  .threads = { { .name = "producer", .run = send_one },                                                \
+                               { .name = "consumer", .run = receive_until_cancelled },                                 \
+                               { .name = "canceller", .run = cancel_consumer } },                                      \
+                  .preemptions = 2, .stale = 2, .must_reach = MARK_SLEPT, .random = 20000 }
+CANCEL(cancel_full, "full fences", setup_full);
+CANCEL(cancel_light, "membarrier", setup_light);
 
 /* ---- deaths ---- */
 

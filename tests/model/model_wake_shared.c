@@ -14,6 +14,7 @@
 
 struct end {
     struct weir_section section;
+    weir_channel_member member; /* for its counters: they are not what is explored */
     _Alignas(16) unsigned char handle[2 * WEIR_OS_HANDLE_PART];
 };
 
@@ -85,6 +86,9 @@ static void open_end(struct end *end, weir_role role, uint32_t slot, bool full_f
     cold->peers = role == WEIR_PRODUCER ? consumers : producers;
     channel->peer = role == WEIR_PRODUCER ? &layout->consumer : &layout->member[0].sleeper;
     channel->full_fence = full_fence;
+    cold->member = &end->member;
+    channel->messages = &end->member.count[WEIR_COUNT_MESSAGES];
+    channel->sleeper = role == WEIR_PRODUCER ? &layout->member[slot].sleeper : &layout->consumer;
     channel->alive = CHANNEL_ALIVE;
     MODEL_ASSERT(weir_participant_claim(&end->section, slot, 1, &before) == WEIR_OK);
     MODEL_ASSERT(weir_participant_join(&end->section, &before) == WEIR_OK);
@@ -96,6 +100,9 @@ static void setup(bool full_fence)
     system_begin();
     model_share("header", rig.header, sizeof rig.header, 0);
     model_share("channel", rig.content, sizeof rig.content, 0);
+    model_share("producer's mark", &handle(&rig.producer)->cancelled, 8, 0);
+    for (uint32_t i = 0; i < CONSUMERS; i++)
+        model_share("a consumer's mark", &handle(&rig.consumer[i])->cancelled, 8, 0);
     open_end(&rig.producer, WEIR_PRODUCER, 0, full_fence);
     for (uint32_t i = 0; i < CONSUMERS; i++)
         open_end(&rig.consumer[i], WEIR_CONSUMER, 1 + i, full_fence);

@@ -40,7 +40,7 @@ compile() {
 
 # The library's sources that models are made of.
 sources() {
-    (cd "$source" && ls ring/*.c ipc/channel_wait.c ipc/kind_spsc.c naming/participant.c base/status.c)
+    (cd "$source" && ls ring/*.c ipc/channel_wait.c ipc/channel_peers.c ipc/channel_calls.c ipc/kind_spsc.c naming/participant.c base/status.c)
 }
 
 object() {

@@ -14,7 +14,7 @@ static void life(void)
 {
     weir_channel *p;
     void *slot;
-    CHECK_OK(weir_channel_open(&p, NAME, WEIR_PRODUCER, &(weir_channel_options){ .capacity = CAPACITY, .type = "t" }));
+    CHECK_OK(weir_channel_open(&p, NAME, WEIR_PRODUCER, &(weir_channel_options){ .capacity = CAPACITY, .type.name = "t" }));
     CHECK_OK(send_id(p, 0, WEIR_NOWAIT));
     uint64_t id = 1;
     CHECK_OK(weir_send_more(p, &id, 8, WEIR_NOWAIT));
@@ -106,7 +106,7 @@ static bool try_life(bool consumer_first, uint64_t kill_at, uint64_t steps_max, 
     CHECK(end != WEIR_EMPTY || count == 0);
 
     weir_channel *p;
-    CHECK_OK(weir_channel_open(&p, NAME, WEIR_PRODUCER, &(weir_channel_options){ .capacity = CAPACITY, .type = "t" }));
+    CHECK_OK(weir_channel_open(&p, NAME, WEIR_PRODUCER, &(weir_channel_options){ .capacity = CAPACITY, .type.name = "t" }));
     CHECK(facts_of(p).capacity == CAPACITY && strcmp(facts_of(p).type, "t") == 0);
     CHECK(facts_of(p).producer.generation == producer.generation + 1);
     for (uint64_t id = 0; id < 300; id++) { /* more than a lap */

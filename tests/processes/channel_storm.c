@@ -413,8 +413,11 @@ static void work_until_killed(const char *name, bool produces, weir_atomic_u64 *
     uint64_t got;
     uint32_t len;
     for (uint64_t id = 0;; id++) {
-        CHECK_OK(produces ? send_id(channel, id, HELP_DEADLINE)
-                          : weir_receive(channel, &got, sizeof got, &len, HELP_DEADLINE));
+        weir_status status = produces ? send_id(channel, id, HELP_DEADLINE)
+                                      : weir_receive(channel, &got, sizeof got, &len, HELP_DEADLINE);
+        while (status == WEIR_DIED) /* the other one was first */
+            (void)pause();
+        CHECK_OK(status);
         weir_store_rel(progress, id);
     }
 }
