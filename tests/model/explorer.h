@@ -75,6 +75,10 @@ void model_fence_others(void);
 bool model_killed(unsigned thread);
 bool model_ended(unsigned thread);
 
+/* What a harness notes for all its threads: it orders nothing. */
+static inline void model_note(bool *note) { *note = true; }
+static inline bool model_noted(const bool *note) { return *note; }
+
 /* A number that is smaller under GenMC (genmc_backend.h), which tries everything and would not end. */
 #define MODEL_BOUND(here, in_genmc) (here)
 

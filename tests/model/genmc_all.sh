@@ -38,7 +38,9 @@ accepts() {
 # No second look for those that would not end with one; MODEL_BOUND in the harnesses has the other bounds.
 defines() {
     case $1:$2 in
-    model_mpsc:lap | model_mpsc:producer_dies | model_broadcast:laps)
+    model_mpsc:lap | model_mpsc:producer_dies | model_broadcast:laps | model_broadcast_gated:reader_dies | \
+        model_mpmc:race | model_mpmc:batch | model_mpmc:lap_* | model_mpmc:claimer_* | model_mpmc:adopt* | \
+        model_mpmc:producer_dies)
         echo -DMODEL_GENMC_WAITS=0 ;;
     esac
 }

@@ -26,6 +26,8 @@
 #define MODEL_GENMC_REACH 0u
 #endif
 
+#define MODEL_OVERLOAD static inline __attribute__((overloadable)) /* genmc.sh: model_clear, model_copy */
+
 /* ---- explorer.h ---- */
 
 #define MODEL_THREADS 6
@@ -53,14 +55,24 @@ struct model {
 
 enum { MODEL_RUNS, MODEL_ENDED, MODEL_KILLED };
 
+static const struct model *model_under_test;
 static pthread_t model_threads[MODEL_THREADS];
+static _Thread_local unsigned model_waits;
+#ifdef MODEL_GENMC_INLINE /* GenMC inlines no function with a thread-local variable in it: genmc.sh */
+#define model_self ((unsigned)__VERIFIER_thread_self() - (model_under_test->kills != 0)) /* the reaper comes first */
+#define model_victim                                                                                                   \
+    (model_under_test->kills != 0 && __VERIFIER_thread_self() > 1 && model_under_test->threads[model_self - 1].victim)
+#define model_begin(self, victim) assert((self) == model_self)
+#else
 static _Thread_local unsigned model_self;
 static _Thread_local bool model_victim;
-static _Thread_local unsigned model_waits;
+#define model_begin(self, victim) (model_self = (self), model_victim = (victim))
+#endif
 static unsigned model_state[MODEL_THREADS + 1]; /* atomics */
 static unsigned model_reaper;                   /* an atomic */
-static unsigned model_wakes;                    /* an atomic: how many there were */
+static unsigned model_wakes[4];                 /* atomics: how many there were, of each word */
 static unsigned model_asleep[MODEL_THREADS + 1]; /* a thread that sleeps at its end: the wakes before, and 1 */
+static const void *model_slept_on[MODEL_THREADS + 1], *model_woke[MODEL_THREADS + 1];
 
 static inline void model_zero(void *variables, size_t bytes) { (void)variables, (void)bytes; }
 
@@ -70,6 +82,9 @@ static inline void model_share(const char *name, void *memory, size_t bytes, uin
     for (size_t off = 0; content != 0 && off < bytes; off += 8)
         *(uint64_t *)(void *)((unsigned char *)memory + off) = content;
 }
+
+static inline void model_note(bool *note) { __atomic_store_n(note, true, __ATOMIC_RELAXED); }
+static inline bool model_noted(const bool *note) { return __atomic_load_n(note, __ATOMIC_RELAXED); }
 
 static inline bool model_wait(void)
 {
@@ -106,17 +121,21 @@ static inline void model_kill_point(void)
 }
 
 /* futex(2): the counter is the queue's lock, so a wake lies before a sleep, which then sees what was stored before it,
- * or behind it.  One queue for all words: no thread of a harness wakes another word than its only peer's.  Who finds
- * no wake stays asleep; main says whether one was on its way. */
+ * or behind it.  A queue for each word, by where it lies: main looks whether two have the same.  Who finds no wake stays
+ * asleep; main says whether one was on its way. */
+static inline unsigned model_queue(const void *word32) { return (unsigned)((uintptr_t)word32 / 128 % 4); }
+
 static inline bool model_sleep(const void *word32, uint32_t value)
 {
-    unsigned before = __atomic_fetch_add(&model_wakes, 0, __ATOMIC_ACQ_REL);
+    unsigned *wakes = &model_wakes[model_queue(word32)];
+    model_slept_on[model_self] = word32;
+    unsigned before = __atomic_fetch_add(wakes, 0, __ATOMIC_ACQ_REL);
     if (__atomic_load_n((const uint32_t *)word32, __ATOMIC_RELAXED) != value)
         return true;
-    if (__atomic_load_n(&model_wakes, __ATOMIC_ACQUIRE) != before)
+    if (__atomic_load_n(wakes, __ATOMIC_ACQUIRE) != before)
         return true;
-    for (unsigned i = 1; i <= 2; i++) /* harnesses with sleeps have two threads */
-        if (i != model_self && model_killed(i))
+    for (unsigned i = 1; i <= MODEL_THREADS && model_under_test->threads[i - 1].run != NULL; i++)
+        if (model_under_test->kills != 0 && i != model_self && model_killed(i))
             return false;
     model_asleep[model_self] = before + 1;
     pthread_exit(NULL);
@@ -124,9 +143,9 @@ static inline bool model_sleep(const void *word32, uint32_t value)
 
 static inline void model_wake(const void *word32)
 {
-    (void)word32;
     model_kill_point();
-    __atomic_fetch_add(&model_wakes, 1, __ATOMIC_ACQ_REL);
+    model_woke[model_self] = word32;
+    __atomic_fetch_add(&model_wakes[model_queue(word32)], 1, __ATOMIC_ACQ_REL);
 }
 
 static inline void model_fence_others(void) { assert(!"GenMC has no membarrier"); }
@@ -200,14 +219,11 @@ weir_status weir_fail(weir_status status, const char *format, ...)
 
 /* ---- the program ---- */
 
-static const struct model *model_under_test;
-
 static void *model_thread_main(void *number)
 {
     unsigned self = (unsigned)(uintptr_t)number;
     const struct model_thread *is = &model_under_test->threads[self - 1];
-    model_self = self;
-    model_victim = is->victim;
+    model_begin(self, is->victim);
     if (is->after != 0)
         pthread_join(model_threads[is->after - 1], NULL);
     is->run();
@@ -221,13 +237,23 @@ static void *model_reaper_main(void *unused)
     return unused;
 }
 
+static void model_same_word(const void **known, const void *word)
+{
+    assert(word == NULL || *known == NULL || *known == word);
+    if (word != NULL)
+        *known = word;
+}
+
 /* Nobody is left who could run.  True: the model's check can speak; false: a sleeper would go on, in another
  * execution, woken or (somebody was killed) at its sleep's bound. */
 static bool model_all_ended(unsigned count)
 {
-    unsigned wakes = __atomic_load_n(&model_wakes, __ATOMIC_RELAXED);
+    const void *words[4] = { NULL };
     bool sleeps = false, goes_on = false;
     for (unsigned i = 1; i <= count; i++) {
+        unsigned wakes = __atomic_load_n(&model_wakes[model_queue(model_slept_on[i])], __ATOMIC_RELAXED);
+        model_same_word(&words[model_queue(model_slept_on[i])], model_slept_on[i]);
+        model_same_word(&words[model_queue(model_woke[i])], model_woke[i]);
         sleeps = sleeps || model_asleep[i] != 0;
         goes_on = goes_on || model_killed(i) || (model_asleep[i] != 0 && model_asleep[i] != wakes + 1);
     }

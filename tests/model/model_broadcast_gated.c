@@ -268,7 +268,7 @@ static void resume(void)
     read_to(&rig.reader[0], rig.records, true);
 }
 
-static void setup_victim(void) { setup(CAPACITY - 32, 5, 1); }
+static void setup_victim(void) { setup(CAPACITY - 32, MODEL_BOUND(5, 4), 1); }
 
 MODEL(reader_dies) = { .name = "gated: a reader is killed", .setup = setup_victim,
                        .threads = { { .name = "writer", .run = write_all },

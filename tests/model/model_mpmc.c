@@ -97,7 +97,7 @@ static void produce(void) { push_rest(&rig.producer); }
 static bool all_done(void)
 {
     for (unsigned n = 0; n < rig.records; n++)
-        if (!rig.done[n])
+        if (!model_noted(&rig.done[n]))
             return false;
     return true;
 }
@@ -117,21 +117,20 @@ static bool take_one(unsigned who)
     MODEL_ASSERT(status == WEIR_OK && len == sizeof bits && lane == 0);
     WEIR_PAYLOAD_READ(&bits, msg, len);
     unsigned n = (unsigned)(bits & 0xff) - 1;
-    MODEL_ASSERT(n < rig.records && bits == message(n) && !rig.done[n]);
+    MODEL_ASSERT(n < rig.records && bits == message(n) && !model_noted(&rig.done[n]));
     MODEL_ASSERT(again || !rig.came[n]); /* as new: once */
     if (again)
         model_reached(MARK_LEFT);
     rig.came[n] = rig.giving[n] = true;
     weir_mpmc_release(&rig.c[who]);
-    rig.done[n] = true;
+    model_note(&rig.done[n]);
     return true;
 }
 
 static void take_all(unsigned who)
 {
-    while (!all_done())
-        if (!take_one(who) && !model_wait())
-            return;
+    while (take_one(who) || (!all_done() && model_wait()))
+        continue;
 }
 
 static void take_0(void) { take_all(0); }
@@ -159,17 +158,17 @@ static void check(void)
 /* ---- nobody dies ---- */
 
 static void setup_publish(void) { setup(1, 2, 2, 2); }
-static void setup_race(void) { setup(2, 4, 3, 2); }
+static void setup_race(void) { setup(2, 4, MODEL_BOUND(3, 2), 2); }
 static void setup_batch(void)
 {
-    setup(2, 4, 3, 1);
-    rig.batch = 3;
+    setup(2, 4, MODEL_BOUND(3, 2), 1);
+    rig.batch = MODEL_BOUND(3, 2);
 }
-static void setup_lap(void) { setup(1, 2, 4, 2); }
+static void setup_lap(void) { setup(1, 2, MODEL_BOUND(4, 3), 2); }
 static void setup_lap_race(void) { setup(2, 2, 3, 1); }
 static void setup_lap_batch(void)
 {
-    setup(2, 2, 4, 2);
+    setup(2, 2, MODEL_BOUND(4, 3), 2);
     rig.batch = 2;
 }
 
@@ -193,7 +192,6 @@ static void take_and_push(void)
 {
     while (take_one(1))
         continue;
-    rig.records = 4;
     if (push_one(&rig.producer, 2, true))
         (void)push_one(&rig.producer, 3, false);
     weir_mpmc_flush(&rig.producer);
@@ -209,6 +207,7 @@ static void setup_look(void)
 {
     setup(2, 2, 2, 2);
     push_rest(&rig.producer);
+    rig.records = 4;
 }
 
 MODEL(later_lap) = { .name = "mpmc: headers of a later lap", .setup = setup_look,
@@ -241,8 +240,8 @@ static void attach_as_0(void)
     take_all(0);
 }
 
-static void setup_dies(void) { setup(3, 2, 3, 2); }
-static void setup_dies_2(void) { setup(2, 2, 3, 2); }
+static void setup_dies(void) { setup(3, 2, MODEL_BOUND(3, 1), 2); }
+static void setup_dies_2(void) { setup(2, 2, MODEL_BOUND(3, 1), 2); }
 
 MODEL(claimer_dies) = { .name = "mpmc: a consumer is killed, and recovered from", .setup = setup_dies, .check = check,
                         .threads = { { .name = "producer", .run = produce },
@@ -262,23 +261,26 @@ MODEL(claimer_dies_alone) = { .name = "mpmc: a consumer is killed, its slot is t
 
 /* ---- two recover from one ---- */
 
-/* Consumer 0 is gone, with records 0 and 1 claimed; 2 and 3 wait. */
-static void setup_gone(void)
+/* Consumer 0 is gone with the first half of the records claimed, and one of them read; the others wait. */
+static void setup_gone_of(unsigned records)
 {
     const void *msg;
     uint32_t len, lane;
     bool again;
-    setup(3, 4, 4, 2);
+    setup(3, 4, records, 2);
     push_rest(&rig.producer);
     MODEL_ASSERT(weir_mpmc_peek(&rig.c[0], &msg, &len, &lane, &again) == WEIR_OK);
     rig.came[0] = true;
     rig.lives[0] = false;
 }
 
+static void setup_gone(void) { setup_gone_of(4); }
+static void setup_adoption(void) { setup_gone_of(MODEL_BOUND(4, 2)); }
+
 static void succeed_0_as_1(void) { succeed(1, 0); }
 static void succeed_0_as_2_too(void) { succeed(2, 0); }
 
-MODEL(adoption) = { .name = "mpmc: two recover from one", .setup = setup_gone, .check = check,
+MODEL(adoption) = { .name = "mpmc: two recover from one", .setup = setup_adoption, .check = check,
                     .threads = { { .name = "one", .run = succeed_0_as_1 },
                                  { .name = "other", .run = succeed_0_as_2_too } },
                     .preemptions = 3, .stale = 1, .must_reach = MARK_LEFT | MARK_EMPTY, .random = 20000 };
@@ -293,7 +295,7 @@ static void succeed_both_as_2(void)
     succeed(2, 0);
 }
 
-MODEL(adopter_dies) = { .name = "mpmc: who recovers is killed", .setup = setup_gone, .check = check,
+MODEL(adopter_dies) = { .name = "mpmc: who recovers is killed", .setup = setup_adoption, .check = check,
                         .threads = { { .name = "heir", .run = succeed_0_as_1, .victim = true },
                                      { .name = "second heir", .run = succeed_both_as_2, .after = 1 } },
                         .preemptions = 2, .stale = 1, .kills = 1, .must_reach = MARK_LEFT | MARK_KILLED,

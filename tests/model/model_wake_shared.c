@@ -11,6 +11,7 @@
 #include "system.h"
 
 #define CONSUMERS 2u
+#define MESSAGES MODEL_BOUND(2, 1)
 
 struct end {
     struct weir_section section;
@@ -111,9 +112,9 @@ static void setup(bool full_fence)
 static void setup_full(void) { setup(true); }
 static void setup_light(void) { setup(false); }
 
-static void send_two(void)
+static void send_some(void)
 {
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < MESSAGES; i++)
         MODEL_ASSERT(weir_send(handle(&rig.producer), "", 0, WEIR_FOREVER) == WEIR_OK);
 }
 
@@ -124,8 +125,8 @@ static void receive(struct end *end, int count)
         MODEL_ASSERT(weir_receive(handle(end), NULL, 0, &len, WEIR_FOREVER) == WEIR_OK);
 }
 
-static void first_receives_two(void) { receive(&rig.consumer[0], 2); }
-static void second_receives_two(void) { receive(&rig.consumer[1], 2); }
+static void first_receives_all(void) { receive(&rig.consumer[0], MESSAGES); }
+static void second_receives_all(void) { receive(&rig.consumer[1], MESSAGES); }
 static void first_receives_one(void) { receive(&rig.consumer[0], 1); }
 static void second_receives_one(void) { receive(&rig.consumer[1], 1); }
 
@@ -142,7 +143,7 @@ static void send_one_and_drain(void)
                                { .name = "second", .run = second_##receives } },                                       \
                   .preemptions = 2, .stale = 1, .must_reach = MARK_SLEPT, .random = 20000 }
 
-SHARED(shared_full, "full fences", setup_full, send_two, receives_two);
-SHARED(shared_light, "membarrier", setup_light, send_two, receives_two);
+SHARED(shared_full, "full fences", setup_full, send_some, receives_all);
+SHARED(shared_light, "membarrier", setup_light, send_some, receives_all);
 SHARED(drain_full, "drain, full fences", setup_full, send_one_and_drain, receives_one);
 SHARED(drain_light, "drain, membarrier", setup_light, send_one_and_drain, receives_one);
