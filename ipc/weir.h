@@ -9,6 +9,7 @@
 #include <weir/naming/list.h>
 #include <weir/naming/name.h>
 #include <weir/naming/participant.h>
+#include <weir/naming/registry.h>
 #include <weir/naming/section.h>
 #include <weir/naming/unnamed.h>
 #include <weir/naming/view.h>

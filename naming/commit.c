@@ -137,6 +137,11 @@ weir_status weir_section_decommit(weir_section *section, uint64_t offset, uint64
     uint64_t end = stop == section->size ? weir_section_granules(stop) : stop / WEIR_COMMIT_GRANULE;
     if (first >= end)
         return WEIR_OK;
+    for (const struct weir_view_node *node = section->views; node != NULL; node = node->next)
+        if (node->published && node->offset < end * WEIR_COMMIT_GRANULE &&
+            first * WEIR_COMMIT_GRANULE < node->offset + node->size)
+            return weir_fail(WEIR_E_BUSY, "a view of %s that holds some of it is published: retire it first",
+                             section->os.title);
     status = weir_os_alone(&section->os);
     if (status != WEIR_OK)
         return status;

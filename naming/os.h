@@ -54,6 +54,16 @@ weir_status weir_os_acquire(weir_os_section *os, const weir_name *name, const we
 uint32_t weir_os_user(void);
 uint64_t weir_os_page(void);
 
+/* weir_os_random draws a number at random, not 0. */
+weir_status weir_os_random(uint64_t *out);
+
+/* weir_os_same tells whether two handles of this process are of one section. */
+weir_status weir_os_same(const weir_os_section *a, const weir_os_section *b, bool *same);
+
+/* weir_os_at_fork has these called around each fork from then on, where there is fork.  WEIR_OK, or
+ * WEIR_E_NO_MEMORY. */
+weir_status weir_os_at_fork(void (*before)(void), void (*after_parent)(void), void (*after_child)(void));
+
 /* weir_os_remove is weir_section_remove. */
 weir_status weir_os_remove(const weir_name *name);
 

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -99,6 +100,7 @@ weir_linux_calls weir_linux = {
     .recvmsg = recvmsg,
     .fstatvfs = fstatvfs,
     .getrlimit = call_getrlimit,
+    .getrandom = getrandom,
 };
 
 weir_status weir_linux_fail(const char *what, const char *where)
@@ -130,6 +132,29 @@ uint64_t weir_os_page(void)
 uint32_t weir_os_user(void)
 {
     return geteuid();
+}
+
+weir_status weir_os_random(uint64_t *out)
+{
+    int saved = errno;
+    uint64_t number = 0;
+    ssize_t got = 0;
+    while (number == 0 && got >= 0) {
+        got = weir_linux.getrandom(&number, sizeof number, 0);
+        if (got < 0 && errno == EINTR)
+            got = 0;
+        if (got != (ssize_t)sizeof number)
+            number = 0;
+    }
+    weir_status status = WEIR_OK;
+    if (got < 0 && errno == ENOSYS)
+        status = weir_fail(WEIR_E_UNSUPPORTED, "this system has no getrandom, from which a section gets its id");
+    else if (got < 0)
+        status = weir_linux_fail("cannot draw a section's id from", "getrandom");
+    else
+        *out = number;
+    errno = saved;
+    return status;
 }
 
 int weir_linux_off_standard(int fd)
@@ -242,6 +267,11 @@ weir_status weir_linux_enter(void)
         return weir_fail(WEIR_E_NO_MEMORY, "no memory for a fork handler");
     lock_list();
     return WEIR_OK;
+}
+
+weir_status weir_os_at_fork(void (*before)(void), void (*after_parent)(void), void (*after_child)(void))
+{
+    return pthread_atfork(before, after_parent, after_child) == 0 ? WEIR_OK : WEIR_E_NO_MEMORY;
 }
 
 void weir_linux_leave(void)
@@ -411,6 +441,19 @@ weir_status weir_os_bytes(weir_os_section *os, uint64_t *bytes)
         *bytes = (uint64_t)st.st_size;
     else
         status = weir_linux_fail("cannot look at", os->title);
+    errno = saved;
+    return status;
+}
+
+weir_status weir_os_same(const weir_os_section *a, const weir_os_section *b, bool *same)
+{
+    int saved = errno;
+    struct stat first, second;
+    weir_status status = WEIR_OK;
+    if (weir_linux.fstat(a->fd, &first) != 0 || weir_linux.fstat(b->fd, &second) != 0)
+        status = weir_linux_fail("cannot look at", b->title);
+    else
+        *same = first.st_dev == second.st_dev && first.st_ino == second.st_ino;
     errno = saved;
     return status;
 }

@@ -49,6 +49,7 @@ typedef struct weir_linux_calls {
     ssize_t (*recvmsg)(int socket, struct msghdr *message, int flags);
     int (*fstatvfs)(int fd, struct statvfs *out);
     int (*getrlimit)(int resource, struct rlimit *out);
+    ssize_t (*getrandom)(void *buffer, size_t size, unsigned flags);
 } weir_linux_calls;
 
 extern weir_linux_calls weir_linux;

@@ -26,6 +26,9 @@ static weir_status fill(void *base, uint64_t allocated, void *arg)
 {
     const struct creation *c = arg;
     weir_section_layout *header = base;
+    weir_status status = weir_os_random(&header->id); /* another one where it is made again */
+    if (status != WEIR_OK)
+        return status;
     header->version = WEIR_SECTION_VERSION;
     header->content = c->options->content;
     header->slots = c->options->slots;
@@ -74,14 +77,17 @@ static weir_status attach(weir_section *section, const weir_section_options *opt
     section->content_off = WEIR_SECTION_HEADER;
     uint32_t slots = section->header->slots, flags = section->header->flags;
     uint32_t content = section->header->content;
+    uint64_t id = section->header->id;
     uint64_t size = weir_load_rlx(&section->header->size); /* relaxed: refreshed, with its order, below */
     if (weir_load_rlx(&section->header->magic) != WEIR_SECTION_MAGIC || slots > WEIR_SLOTS_MAX ||
-        (flags & ~WEIR_SECTION_FLAGS) != 0 || size == 0 || size > WEIR_SECTION_SIZE_MAX)
+        (flags & ~WEIR_SECTION_FLAGS) != 0 || size == 0 || size > WEIR_SECTION_SIZE_MAX ||
+        id == 0)
         return weir_fail(WEIR_E_CORRUPT, "%s changed while it was opened", section->os.title);
     if (content != options->content)
         return weir_fail(WEIR_E_MISMATCH, "%s holds content %#x, %#x was asked for", section->os.title, content,
                          options->content);
     section->slots = slots;
+    section->id = id;
     if ((flags & WEIR_SECTION_RESERVED) == 0)
         return weir_section_refresh(section);
 

@@ -100,8 +100,8 @@ typedef struct weir_section_options {
  *           directory, the group, or whoever stands at the name; their owner is named); WEIR_E_NOT_WEIR,
  *           WEIR_E_VERSION, WEIR_E_CORRUPT (what stands at the name is no section of this library, and is left alone);
  *           WEIR_E_BUSY (the name is held locked by somebody, for 2 seconds); WEIR_E_UNSUPPORTED (the directory's file
- *           system; WEIR_RESERVE where pages are larger than 4096 bytes; what was demanded and cannot be had);
- *           WEIR_E_OS; or what init returned.
+ *           system; WEIR_RESERVE where pages are larger than 4096 bytes; what was demanded and cannot be had; a
+ *           system without getrandom); WEIR_E_OS; or what init returned.
  * If killed: nothing is there, or the whole section, stale (a persistent one: unused). */
 WEIR_API weir_status weir_section_create(weir_section **out, const char *name, uint64_t size_bytes,
                                          const weir_section_options *options);
@@ -183,8 +183,8 @@ WEIR_API weir_status weir_section_commit(weir_section *section, uint64_t offset,
  * again; this handle's views no longer reach them.  Only a sole user may, since others may be looking.
  *
  * Returns:  WEIR_OK; WEIR_E_RANGE; WEIR_E_STATE (nothing was reserved); WEIR_E_IN_USE (another handle has the section
- *           open, an observer's too; nothing was done); WEIR_E_PERMISSION; WEIR_E_UNSUPPORTED (the file system);
- *           WEIR_E_NO_MEMORY (a view in too many pieces); WEIR_E_FORKED; WEIR_E_CORRUPT; WEIR_E_OS.  What failed is
+ *           open, an observer's too; nothing was done); WEIR_E_BUSY (a published view holds some of it: retire that;
+ *           nothing was done); WEIR_E_PERMISSION; WEIR_E_UNSUPPORTED (the file system); WEIR_E_NO_MEMORY (a view in too many pieces); WEIR_E_FORKED; WEIR_E_CORRUPT; WEIR_E_OS.  What failed is
  *           committed as it was; what stood before it in the range may be given back.
  * If killed: part of the range is given back; memory behind the rest of what is not committed goes with the next commit
  *           there, or with the section. */

@@ -11,6 +11,8 @@ static weir_status check_facts(const weir_section_facts *facts, uint64_t file_by
         (nameless && (facts->flags & WEIR_SECTION_PERSISTENT) != 0))
         return weir_fail(WEIR_E_CORRUPT, "%s has an impossible header (slots %u, flags %#x)", title, facts->slots,
                          facts->flags);
+    if (facts->id == 0)
+        return weir_fail(WEIR_E_CORRUPT, "%s has no id in its header", title);
     bool possible = facts->size != 0 && facts->size <= WEIR_SECTION_SIZE_MAX;
     uint64_t content_off = possible ? weir_section_content_off(facts->flags, facts->size) : 0;
     if (!possible || content_off > file_bytes || facts->size > file_bytes - content_off)
@@ -43,6 +45,7 @@ weir_status weir_section_inspect(const void *copy, uint64_t len, uint64_t file_b
         facts.slots = header->slots;
         facts.flags = header->flags;
         facts.size = weir_load_rlx(&header->size);
+        facts.id = header->id;
         weir_status status = check_facts(&facts, file_bytes, name == NULL, title);
         if (status != WEIR_OK)
             return status;

@@ -9,7 +9,7 @@
 
 #define WEIR_SECTION_MAGIC UINT64_C(0x7463657372696577)        /* "weirsect" */
 #define WEIR_SECTION_MAGIC_MAKING UINT64_C(0x656b616d72696577) /* "weirmake": being made again in place */
-#define WEIR_SECTION_VERSION 2u
+#define WEIR_SECTION_VERSION 3u
 #define WEIR_SECTION_HEADER 4096u /* bytes before the map of commitments, and before the content where there is none */
 
 /* weir_section_layout.flags */
@@ -28,13 +28,16 @@ typedef struct weir_section_layout {
     uint8_t name[WEIR_NAME_TEXT_MAX]; /* the canonical name, 0-filled: a hard link elsewhere is not this section */
     /* written by the one extender */
     weir_atomic_u64 size; /* bytes of content that are allocated; of a reserved one, the room */
-    uint8_t reserved[2048 - 248];
+    /* written once, before the section is visible */
+    uint64_t id; /* at random, never 0: what refs call it (registry.h) */
+    uint8_t reserved[2048 - 256];
     /* each written by its holder, under the slot's lock */
     weir_atomic_u64 slot[WEIR_SLOTS_MAX];
 } weir_section_layout;
 
 _Static_assert(offsetof(weir_section_layout, name) == 24, "layout");
 _Static_assert(offsetof(weir_section_layout, size) == 240, "layout");
+_Static_assert(offsetof(weir_section_layout, id) == 248, "layout");
 _Static_assert(offsetof(weir_section_layout, slot) == 2048, "layout");
 _Static_assert(sizeof(weir_section_layout) == WEIR_SECTION_HEADER, "what follows begins on a page of its own");
 
@@ -63,7 +66,7 @@ static inline uint64_t weir_section_content_off(uint32_t flags, uint64_t size)
 typedef struct weir_section_facts {
     bool making; /* being made in place: nothing below is said */
     uint32_t version, content, slots, flags;
-    uint64_t size;
+    uint64_t size, id;
 } weir_section_facts;
 
 /* weir_section_inspect tells whether that is the start of a whole section of that name (NULL: of an unnamed one).

@@ -14,6 +14,7 @@ struct weir_view_node {
     weir_access access;
     bool growing;     /* mapped with room behind the content */
     uint64_t reached; /* of a growing one: the bytes that can be touched */
+    bool published;   /* refs are resolved to it: it stays (registry.h) */
 };
 
 struct weir_section {
@@ -22,6 +23,7 @@ struct weir_section {
     weir_section_layout *header;
     uint64_t content_off; /* where in the file the content begins; what is mapped at header */
     uint64_t size;        /* bytes of content, as last read and checked */
+    uint64_t id;          /* a file: 0 */
     uint32_t slots;
     bool reserved; /* its room is committed piece by piece */
     struct weir_view_node *views;
@@ -44,6 +46,9 @@ weir_status weir_section_range(weir_section *section, uint64_t offset, uint64_t 
 
 /* weir_section_check_file: is the file still as long as the content up to `end` needs?  WEIR_E_CORRUPT if not. */
 weir_status weir_section_check_file(weir_section *section, uint64_t end);
+
+/* weir_view_node_of gives the handle's own record of a view; NULL: it is not mapped. */
+struct weir_view_node *weir_view_node_of(const weir_view *view);
 
 /* weir_views_reach makes what is committed of [from, to) of the content reachable in every view of the handle. */
 weir_status weir_views_reach(weir_section *section, uint64_t from, uint64_t to);

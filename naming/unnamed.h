@@ -21,7 +21,7 @@ typedef intptr_t weir_handle;
  * seal it as soon as init has filled it.
  *
  * Returns:  WEIR_OK; WEIR_E_INVALID; WEIR_E_NO_SPACE; WEIR_E_NO_MEMORY; WEIR_E_PERMISSION; WEIR_E_UNSUPPORTED (a
- *           kernel without it; what was demanded and cannot be had); WEIR_E_OS; or what init returned.
+ *           kernel without it; what was demanded and cannot be had; no getrandom); WEIR_E_OS; or what init returned.
  * If killed: nothing is there. */
 WEIR_API weir_status weir_section_create_unnamed(weir_section **out, uint64_t size_bytes,
                                                  const weir_section_options *options);

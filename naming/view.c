@@ -11,8 +11,8 @@ static const char *access_text(weir_access access)
     return access == WEIR_READ_WRITE ? "read-write" : access == WEIR_READ_ONLY ? "read-only" : "copy-on-write";
 }
 
-/* The handle's own record of a view: not the caller's word for it. */
-static struct weir_view_node *find(const weir_view *view)
+/* Not the caller's word for it. */
+struct weir_view_node *weir_view_node_of(const weir_view *view)
 {
     if (view == NULL || view->base == NULL || view->section == NULL)
         return NULL;
@@ -164,9 +164,11 @@ static weir_status not_mapped(void)
 
 weir_status weir_view_unmap(weir_view *view)
 {
-    struct weir_view_node *node = find(view);
+    struct weir_view_node *node = weir_view_node_of(view);
     if (node == NULL)
         return not_mapped();
+    if (node->published && !view->section->os.forked)
+        return weir_fail(WEIR_E_BUSY, "the view of %s is published: retire it first", view->section->os.title);
     struct weir_view_node **link = &view->section->views;
     while (*link != node)
         link = &(*link)->next;
@@ -179,7 +181,7 @@ weir_status weir_view_unmap(weir_view *view)
 
 weir_status weir_view_refresh(weir_view *view)
 {
-    struct weir_view_node *node = find(view);
+    struct weir_view_node *node = weir_view_node_of(view);
     if (node == NULL)
         return not_mapped();
     weir_status status = weir_section_check(view->section);
@@ -196,7 +198,7 @@ weir_status weir_view_refresh(weir_view *view)
 
 weir_status weir_view_flush(const weir_view *view, uint64_t offset, uint64_t size_bytes)
 {
-    struct weir_view_node *node = find(view);
+    struct weir_view_node *node = weir_view_node_of(view);
     if (node == NULL)
         return not_mapped();
     weir_section *section = view->section;
@@ -214,7 +216,7 @@ weir_status weir_view_flush(const weir_view *view, uint64_t offset, uint64_t siz
 
 weir_status weir_view_memory(const weir_view *view, weir_memory *out)
 {
-    struct weir_view_node *node = find(view);
+    struct weir_view_node *node = weir_view_node_of(view);
     if (node == NULL || out == NULL)
         return not_mapped();
     weir_status status = weir_section_check(view->section);

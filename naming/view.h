@@ -42,7 +42,7 @@ WEIR_API weir_status weir_view_map_growing(weir_view *out, weir_section *section
 
 /* weir_view_unmap gives the addresses up.  In a forked child it does nothing to the address space.
  *
- * Returns:  WEIR_OK; WEIR_E_INVALID (view was not mapped). */
+ * Returns:  WEIR_OK; WEIR_E_INVALID (view was not mapped); WEIR_E_BUSY (it is published: weir_registry_retire it). */
 WEIR_API weir_status weir_view_unmap(weir_view *view);
 
 /* weir_view_refresh makes what others have committed since the view was mapped reachable in it; or, of a growing view,

@@ -32,6 +32,7 @@ missing_packages() {
     command -v pkg-config >/dev/null 2>&1 || printf ' pkg-config'
     echo '#include <sys/sdt.h>' | cc -E - >/dev/null 2>&1 || printf ' systemtap-sdt-dev'
     pkg-config --exists criterion 2>/dev/null || printf ' libcriterion-dev'
+    pkg-config --exists liburcu-bp 2>/dev/null || printf ' liburcu-dev'
 }
 
 # Installs what is missing, or says how and ends.

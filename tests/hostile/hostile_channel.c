@@ -25,7 +25,7 @@
 #define CONTENT WEIR_SECTION_HEADER
 #define LANE (CONTENT + WEIR_CHANNEL_LANE)
 static const hostile_words control[] = {
-    { 8, 2, 0 }, { offsetof(weir_section_layout, size), 1, 0 }, /* version, content, slots, flags; size */
+    { 8, 2, 0 }, { offsetof(weir_section_layout, size), 2, 0 }, /* version, content, slots, flags; size, id */
     { offsetof(weir_section_layout, slot), 3, 0 },
     { CONTENT, 4, 0 }, { CONTENT + offsetof(weir_channel_layout, type), 2, 0 },
     { CONTENT + offsetof(weir_channel_layout, consumer), 2, 0 },

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define FRONT 248u
+#define FRONT 256u
 
 static uint64_t mutations;
 

@@ -20,7 +20,7 @@ static inline weir_status section_model(const unsigned char *b, uint64_t len, ui
     if (len < 8 || (memcmp(b, "weirsect", 8) != 0 && memcmp(b, "weirmake", 8) != 0))
         return WEIR_E_NOT_WEIR;
     bool making = b[4] == 'm';
-    if (!making && len >= 12 && section_number(b, 8, 4) != 2)
+    if (!making && len >= 12 && section_number(b, 8, 4) != 3)
         return WEIR_E_VERSION;
     if (len < 4096)
         return WEIR_E_CORRUPT;
@@ -32,7 +32,7 @@ static inline weir_status section_model(const unsigned char *b, uint64_t len, ui
     bool nameless = (flags & 4) != 0, persistent = (flags & 1) != 0, reserved = (flags & 2) != 0;
     if (slots > 256 || flags > 7 || nameless != (name[0] == 0) || (nameless && persistent))
         return WEIR_E_CORRUPT;
-    if (bytes == 0 || bytes > WEIR_SECTION_SIZE_MAX)
+    if (section_number(b, 248, 8) == 0 || bytes == 0 || bytes > WEIR_SECTION_SIZE_MAX)
         return WEIR_E_CORRUPT;
     uint64_t map = 0;
     if (reserved) { /* a bit for each 64 KiB, in whole pages */
@@ -48,11 +48,12 @@ static inline void section_good(unsigned char *header, const char *name)
 {
     memset(header, 0, WEIR_SECTION_HEADER);
     memcpy(header, "weirsect", 8);
-    header[8] = 2;
+    header[8] = 3;
     header[16] = 3;
     header[20] = name[0] == 0 ? 4 : 0;
     memcpy(header + 24, name, strlen(name));
     header[241] = 0x10; /* 4096 bytes */
+    header[250] = 0x77; /* some id */
 }
 
 #endif

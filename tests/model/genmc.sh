@@ -15,7 +15,7 @@ shift 2
 
 # What a harness is made of, from the bottom up.
 case $harness in
-model_litmus) units= ;;
+model_litmus | model_grace) units= ;;
 model_latest) units="ring/latest.c" ;;
 model_broadcast) units="ring/broadcast.c" ;;
 model_mpsc) units="ring/spsc.c ring/mpsc.c ring/mpsc_ordered.c" ;;

@@ -1,7 +1,7 @@
 #!/bin/sh
 # tests/model/weaken.sh - is every memory order needed, and would its loss be seen?
 #
-# Every ordered operation in ring/, and in the sleep/wake handshake, says "order NAME rel|acq|sc"
+# Every ordered operation in ring/, in the sleep/wake handshake, and in the registry's grace periods, says "order NAME rel|acq|sc"
 # (scripts/order_edges.sh sees to that).  Each is weakened once, alone, in a copy of the sources: a load, store or
 # read-modify-write loses that order, a fence is taken away.  Then a model must fail.  The harnesses whose first
 # comment names the edge ("edges: ...") are tried first, then all others.  A site that no model can see is listed with
@@ -148,7 +148,8 @@ sites() {
 }
 
 all_sites() {
-    for file in "$source"/ring/*.[ch] "$source"/ipc/channel.h "$source"/ipc/channel_wait.c; do
+    for file in "$source"/ring/*.[ch] "$source"/ipc/channel.h "$source"/ipc/channel_wait.c \
+        "$source"/naming/grace.h "$source"/naming/epoch.h; do
         sites "$file" "${file#"$source"/}"
     done | awk '$1 !~ /^ipc/ || $3 == "WAKE"'
 }

@@ -15,7 +15,8 @@
 enum call {
     OPENAT, TMPFILE, CLOSE, DUP, FD_FLAGS, FSTAT, FSTATAT, FCHMOD, FCHMODAT, FCHOWN, MKDIRAT, LINKAT, UNLINKAT, LOCK,
     UNLOCK, LOOK, FALLOCATE, PUNCH, FTRUNCATE, FSYNC, PREAD, PWRITE, GETDENTS, MMAP, MUNMAP, MPROTECT, MADVISE, MSYNC,
-    MLOCK, MBIND, MOVE_PAGES, MEMFD, SEAL, SEALS, SENDMSG, RECVMSG, FSTATVFS, GETRLIMIT, CALLS
+    MLOCK, MBIND, MOVE_PAGES, MEMFD, SEAL, SEALS, SENDMSG, RECVMSG, FSTATVFS, GETRLIMIT,
+    GETRANDOM, CALLS
 };
 
 static const char *const call_names[CALLS] = {
@@ -23,9 +24,10 @@ static const char *const call_names[CALLS] = {
     "fchown", "mkdirat", "linkat", "unlinkat", "lock", "unlock", "look at a lock", "fallocate", "punch", "ftruncate",
     "fsync", "pread", "pwrite", "getdents", "mmap", "munmap", "mprotect", "madvise", "msync", "mlock2", "mbind",
     "move_pages", "memfd_create", "seal", "look at seals", "sendmsg", "recvmsg", "fstatvfs", "getrlimit",
+    "getrandom",
 };
 
-_Static_assert(sizeof(weir_linux_calls) == 33 * sizeof(void (*)(void)), "a call more or less: so here");
+_Static_assert(sizeof(weir_linux_calls) == 34 * sizeof(void (*)(void)), "a call more or less: so here");
 
 static weir_linux_calls real;
 static void (*kept_out)(void); /* called when somebody else's lock is met */
@@ -241,6 +243,11 @@ static inline int my_getrlimit(int resource, struct rlimit *out)
     CALL(GETRLIMIT, int, -1, real.getrlimit(resource, out));
 }
 
+static inline ssize_t my_getrandom(void *buffer, size_t size, unsigned flags)
+{
+    CALL(GETRANDOM, ssize_t, -1, real.getrandom(buffer, size, flags));
+}
+
 static inline void replace_calls(void)
 {
     real = weir_linux;
@@ -253,6 +260,7 @@ static inline void replace_calls(void)
         .mprotect = my_mprotect, .madvise = my_madvise, .msync = my_msync, .mlock2 = my_mlock2, .mbind = my_mbind,
         .move_pages = my_move_pages, .memfd_create = my_memfd_create, .seals = my_seals, .sendmsg = my_sendmsg,
         .recvmsg = my_recvmsg, .fstatvfs = my_fstatvfs, .getrlimit = my_getrlimit,
+        .getrandom = my_getrandom,
     };
 }
 

@@ -65,6 +65,7 @@ static const struct fault faults[] = {
     { RECVMSG, ENOMEM, true },
     { FSTATVFS, EIO, true },
     { GETRLIMIT, EINVAL, true },
+    { GETRANDOM, ENOSYS, true }, { GETRANDOM, EPERM, true }, { GETRANDOM, EIO, true }, { GETRANDOM, EINTR, false },
 };
 
 /* A fault never makes the library say that something is not there, or is not what it is. */

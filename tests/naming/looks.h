@@ -99,6 +99,7 @@ static inline void look_image_make(look_image *image, const char *name, uint32_t
     image->header.version = WEIR_SECTION_VERSION;
     image->header.flags = flags;
     memcpy(image->header.name, parsed.text, sizeof image->header.name);
+    image->header.id = 1;
     weir_store_rlx(&image->header.size, LOOK_IMAGE - WEIR_SECTION_HEADER);
 }
 

@@ -243,7 +243,8 @@ Test(kinds_faults, an_unnamed_section_whose_files_and_locks_fail_leaks_nothing)
 }
 Test(kinds_faults, an_unnamed_section_whose_memory_is_not_to_be_had_leaks_nothing)
 {
-    WALK_FAULTS(unnamed_operations, FALLOCATE, FTRUNCATE, MMAP, MUNMAP, MPROTECT, MADVISE, MBIND, GETRLIMIT, FSTATVFS);
+    WALK_FAULTS(unnamed_operations, FALLOCATE, FTRUNCATE, MMAP, MUNMAP, MPROTECT, MADVISE, MBIND, GETRLIMIT, FSTATVFS,
+                GETRANDOM);
 }
 Test(kinds_faults, a_file_is_as_it_was_when_opening_growing_or_flushing_it_fails)
 {

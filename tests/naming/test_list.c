@@ -223,13 +223,14 @@ Test(list, one_that_was_being_made_again_in_place_is_stale)
 /* ---- what is no section ---- */
 
 enum odd {
-    TEXT, EMPTY, FIFO, FOLDER, DANGLING, LINK, SOCKET, HARD_LINK, MAGIC, VERSION, SLOTS, FLAGS, NAMELESS, NO_SIZE,
+    TEXT, EMPTY, FIFO, FOLDER, DANGLING, LINK, SOCKET, HARD_LINK, MAGIC, VERSION, SLOTS, FLAGS, NAMELESS, NO_SIZE, NO_ID,
     SIZE_MAX_OVER, SHORTER, CUT, OTHER_NAME, ODDS
 };
 static const weir_status odd_why[ODDS] = {
     WEIR_E_NOT_WEIR, WEIR_E_NOT_WEIR, WEIR_E_NOT_WEIR, WEIR_E_NOT_WEIR, WEIR_E_NOT_WEIR, WEIR_E_NOT_WEIR,
     WEIR_E_NOT_WEIR, WEIR_E_NOT_WEIR, WEIR_E_NOT_WEIR, WEIR_E_VERSION,  WEIR_E_CORRUPT,  WEIR_E_CORRUPT,
-    WEIR_E_CORRUPT,  WEIR_E_CORRUPT,  WEIR_E_CORRUPT,  WEIR_E_CORRUPT,  WEIR_E_CORRUPT,  WEIR_E_NOT_WEIR,
+    WEIR_E_CORRUPT,  WEIR_E_CORRUPT,  WEIR_E_CORRUPT,  WEIR_E_CORRUPT,  WEIR_E_CORRUPT,  WEIR_E_CORRUPT,
+    WEIR_E_NOT_WEIR,
 };
 
 static void put_odd(enum odd odd, const char *path, const char *name, const char *real)
@@ -247,6 +248,7 @@ static void put_odd(enum odd odd, const char *path, const char *name, const char
     case FLAGS: header->flags = 8; break;
     case NAMELESS: header->flags = WEIR_SECTION_NAMELESS; break;
     case NO_SIZE: weir_store_rlx(&header->size, 0); break;
+    case NO_ID: header->id = 0; break;
     case SIZE_MAX_OVER: weir_store_rlx(&header->size, UINT64_MAX); break;
     case FIFO: CHECK(mkfifo(path, 0640) == 0); return;
     case FOLDER: CHECK(mkdir(path, 0750) == 0); return;

@@ -112,7 +112,7 @@ Test(make_again_faults, files_and_locks_fail_and_whoever_comes_next_can_make_it_
 }
 Test(make_again_faults, memory_fails_and_whoever_comes_next_can_make_it_again)
 {
-    WALK(FALLOCATE, FTRUNCATE, PREAD, MMAP, MUNMAP, MADVISE, FSTATVFS, GETRLIMIT);
+    WALK(FALLOCATE, FTRUNCATE, PREAD, MMAP, MUNMAP, MADVISE, FSTATVFS, GETRLIMIT, GETRANDOM);
 }
 
 /* ---- the last call of a process ---- */

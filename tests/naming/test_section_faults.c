@@ -339,6 +339,7 @@ Test(section_faults, reading_and_mapping_fails_and_nothing_leaks_or_is_left)
 {
     WALK(PREAD, GETDENTS, MMAP, MUNMAP, MADVISE);
 }
+Test(section_faults, without_an_id_there_is_no_section) { WALK(GETRANDOM); }
 Test(section_faults, limits_that_cannot_be_read_are_taken_for_none) { WALK(FSTATVFS, GETRLIMIT); }
 
 #define WALK_HANDLES(...) WALK_FAULTS(handle_operations, __VA_ARGS__)

@@ -143,7 +143,7 @@ Test(section_strange, a_truncated_header_is_refused_and_left_alone)
     image_of(dir, "Global/cut", image);
     for (size_t len = 0; len < 8; len++)
         check_left_alone(dir, "Global/cut", image, len, WEIR_E_NOT_WEIR);
-    static const size_t cuts[] = { 12, 16, 24, 239, 240, 247, 248, 2047, 2048, 4088, 4095 };
+    static const size_t cuts[] = { 12, 16, 24, 239, 240, 247, 248, 255, 256, 2047, 2048, 4088, 4095 };
     for (size_t i = 0; i < sizeof cuts / sizeof cuts[0]; i++)
         check_left_alone(dir, "Global/cut", image, cuts[i], WEIR_E_CORRUPT);
     /* the content is missing, or a byte of it */
@@ -207,6 +207,13 @@ Test(section_strange, a_header_that_states_no_content_at_all_is_refused)
 {
     uint64_t none = 0;
     CHECK_FIELD(support_shm_dir(), size, none, WEIR_E_CORRUPT);
+}
+
+Test(section_strange, a_header_without_an_id_is_refused)
+{
+    uint64_t none = 0;
+    CHECK_FIELD(support_shm_dir(), id, none, WEIR_E_CORRUPT);
+    cr_assert(detail_has("no id"), "%s", weir_error_detail());
 }
 
 Test(section_strange, another_sections_name_in_the_header_is_refused_and_left_alone)

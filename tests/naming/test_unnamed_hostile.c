@@ -50,8 +50,8 @@ Test(unnamed_hostile, each_field_of_the_header_is_checked)
         { FIELD(magic), WEIR_SECTION_MAGIC ^ 1, WEIR_E_NOT_WEIR, "no weir section" },
         { FIELD(magic), WEIR_SECTION_MAGIC ^ UINT64_C(1) << 63, WEIR_E_NOT_WEIR, "no weir section" },
         { FIELD(version), 0, WEIR_E_VERSION, "version 0" },
-        { FIELD(version), WEIR_SECTION_VERSION - 1, WEIR_E_VERSION, "version 1" },
-        { FIELD(version), WEIR_SECTION_VERSION + 1, WEIR_E_VERSION, "version 3" },
+        { FIELD(version), WEIR_SECTION_VERSION - 1, WEIR_E_VERSION, "version 2" },
+        { FIELD(version), WEIR_SECTION_VERSION + 1, WEIR_E_VERSION, "version 4" },
         { FIELD(version), UINT32_MAX, WEIR_E_VERSION, "version 4294967295" },
         { FIELD(content), 7, WEIR_E_MISMATCH, "0x7" },
         { FIELD(slots), WEIR_SLOTS_MAX + 1, WEIR_E_CORRUPT, "slots 257" },
@@ -66,6 +66,7 @@ Test(unnamed_hostile, each_field_of_the_header_is_checked)
         { FIELD(size), WEIR_SECTION_SIZE_MAX + 1, WEIR_E_CORRUPT, "bytes of content" },
         { FIELD(size), UINT64_MAX, WEIR_E_CORRUPT, "bytes of content" },
         { FIELD(size), UINT64_MAX - 4095, WEIR_E_CORRUPT, "bytes of content" },
+        { FIELD(id), 0, WEIR_E_CORRUPT, "no id" },
     };
     struct image image = image_of(4096, (weir_section_options){ .slots = 3, .label = "image" });
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -207,7 +208,7 @@ Test(unnamed_hostile, random_bytes_in_the_header_give_a_status_or_a_section_insi
         unsigned fds = open_fds();
         for (uint64_t round = 0; round < support_count(4000); round++) {
             for (uint64_t i = 0; i <= support_random(&seed) % 3; i++) {
-                uint64_t r = support_random(&seed), off = r % 3 == 0 ? r / 3 % 4088 : r / 3 % 248;
+                uint64_t r = support_random(&seed), off = r % 3 == 0 ? r / 3 % 4088 : r / 3 % 256;
                 uint64_t value = r >> 60 < 8 ? values[r >> 32 & 7] : r >> 60 < 12 ? values[8 + (r >> 32) % 5] : r;
                 poke(&image, off, 1u << (r >> 40) % 4, value);
             }

@@ -298,6 +298,7 @@ static void makes_stale_of_root_again(void *arg)
     /* The sticky bit: only its owner may remove it.  In place it can be made again, by who would have made it so. */
     weir_section_options wider = { .mode = 0777 }, same = { .mode = 0666 };
     weir_section *section;
+    uint64_t last = 0;
     (void)arg;
     CHECK_STATUS(come(3, "Global/left", &same), WEIR_E_NOT_FOUND);
     CHECK_STATUS(come(1, "Global/left", &same), WEIR_E_NOT_FOUND); /* an opener makes nothing */
@@ -306,6 +307,8 @@ static void makes_stale_of_root_again(void *arg)
         CHECK_OK(weir_section_create(&section, "Global/left", size, &same));
         CHECK(weir_section_size(section) == size);
         CHECK(stamp_of(section) == 0); /* nothing of what was there */
+        CHECK(weir_section_id(section) != 0 && weir_section_id(section) != last); /* nor what refs called it */
+        last = weir_section_id(section);
         CHECK_STATUS(come(0, "Global/left", &same), WEIR_E_EXISTS);
         CHECK_STATUS(come(3, "Global/left", &same), WEIR_OK);
         weir_view view;

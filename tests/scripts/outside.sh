@@ -20,6 +20,27 @@ programs "$WEIR_SOURCE_DIR/naming/README.md" 15
 test -s "$work/orders_producer.c" && test -s "$work/orders_consumer.c"
 test -s "$work/gauge_writer.c" && test -s "$work/gauge_reader.c"
 
+# What uses the registry needs, of the static library, what its grace periods come from.
+cat >"$work/refs.c" <<'C'
+#include <stdio.h>
+#include <weir/weir.h>
+int main(void)
+{
+    weir_section *section;
+    weir_view view;
+    void *at;
+    if (weir_section_create_unnamed(&section, 4096, NULL) != WEIR_OK ||
+        weir_view_map(&view, section, 0, 0, WEIR_READ_WRITE) != WEIR_OK ||
+        weir_registry_publish(&view) != WEIR_OK || weir_read_begin() != WEIR_OK)
+        return puts(weir_error_detail()), 1;
+    weir_ref ref = { weir_section_id(section), 8 };
+    int found = weir_resolve(ref, 8, WEIR_READ_WRITE, &at) == WEIR_OK && at == (char *)view.base + 8;
+    printf("found %d by %s\n", found, weir_registry_backend());
+    return weir_read_end() != WEIR_OK || weir_registry_retire(&view) != WEIR_OK || weir_view_unmap(&view) != WEIR_OK ||
+           weir_section_close(section) != WEIR_OK || !found;
+}
+C
+
 cat >"$work/CMakeLists.txt" <<'CMAKE'
 cmake_minimum_required(VERSION 3.25)
 project(outside C)
@@ -30,6 +51,10 @@ foreach(side producer consumer)
     add_executable(${side}_static orders_${side}.c)
     target_link_libraries(${side}_static PRIVATE weir::static)
 endforeach()
+add_executable(refs refs.c)
+target_link_libraries(refs PRIVATE weir::weir)
+add_executable(refs_static refs.c)
+target_link_libraries(refs_static PRIVATE weir::static)
 foreach(side writer reader)
     add_executable(gauge_${side} gauge_${side}.c)
     target_link_libraries(gauge_${side} PRIVATE weir::weir)
@@ -42,6 +67,11 @@ libdir=$(dirname "$(find "$prefix" -name libweir.a)")
 if command -v pkg-config >/dev/null; then
     PKG_CONFIG_PATH=$(dirname "$(find "$prefix" -name weir.pc)")
     export PKG_CONFIG_PATH
+    besides=$(pkg-config --static --libs weir | sed 's/-lweir //')
+    # shellcheck disable=SC2046,SC2086 # flags
+    cc -std=c11 "$work/refs.c" -o "$work/refs_pc" $(pkg-config --cflags --libs weir)
+    # shellcheck disable=SC2046,SC2086
+    cc -std=c11 "$work/refs.c" -o "$work/refs_pc_static" $(pkg-config --cflags weir) "$libdir/libweir.a" $besides
     for side in producer consumer; do
         # shellcheck disable=SC2046 # flags
         cc -std=c11 "$work/orders_$side.c" -o "$work/${side}_pc" $(pkg-config --cflags --libs weir)
@@ -65,6 +95,15 @@ for kind in "" _static _pc _pc_static; do
     tail -n 1 "$work/out"
     grep -q '^1000 orders' "$work/out"
 done
+
+refs=0
+for kind in "" _static _pc _pc_static; do
+    [ -x "$work/cmake/refs$kind" ] || continue
+    "$work/cmake/refs$kind" | grep '^found 1 by '
+    ! ldd "$work/cmake/refs$kind" | grep -q 'libweir.*not found'
+    refs=$((refs + 1))
+done
+[ $refs -ge 2 ]
 
 # The two that share a struct.  The writer ends when its input does.
 mkfifo "$work/input"
