@@ -9,7 +9,7 @@
 
 #define WEIR_SECTION_MAGIC UINT64_C(0x7463657372696577)        /* "weirsect" */
 #define WEIR_SECTION_MAGIC_MAKING UINT64_C(0x656b616d72696577) /* "weirmake": being made again in place */
-#define WEIR_SECTION_VERSION 2u
+#define WEIR_SECTION_VERSION 3u
 #define WEIR_SECTION_HEADER 4096u /* bytes before the map of commitments, and before the content where there is none */
 
 /* weir_section_layout.flags */
@@ -28,13 +28,18 @@ typedef struct weir_section_layout {
     uint8_t name[WEIR_NAME_TEXT_MAX]; /* the canonical name, 0-filled: a hard link elsewhere is not this section */
     /* written by the one extender */
     weir_atomic_u64 size; /* bytes of content that are allocated; of a reserved one, the room */
-    uint8_t reserved[2048 - 248];
+    uint8_t reserved_248[8];
+    /* a bit for each slot that has, or had, a FIFO beside the file: set by the slot's holder before it makes that,
+     * cleared by it behind its removal.  A peer may write anything there: see naming/companion.h */
+    weir_atomic_u64 companions[WEIR_SLOTS_MAX / 64];
+    uint8_t reserved[2048 - 288];
     /* each written by its holder, under the slot's lock */
     weir_atomic_u64 slot[WEIR_SLOTS_MAX];
 } weir_section_layout;
 
 _Static_assert(offsetof(weir_section_layout, name) == 24, "layout");
 _Static_assert(offsetof(weir_section_layout, size) == 240, "layout");
+_Static_assert(offsetof(weir_section_layout, companions) == 256, "layout");
 _Static_assert(offsetof(weir_section_layout, slot) == 2048, "layout");
 _Static_assert(sizeof(weir_section_layout) == WEIR_SECTION_HEADER, "what follows begins on a page of its own");
 

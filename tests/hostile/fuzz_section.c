@@ -37,7 +37,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (status != WEIR_OK)
         CHECK(memcmp(&facts, &untouched, sizeof facts) == 0);
     else if (!facts.making)
-        CHECK(facts.version == 2 && facts.content == section_number(copy, 12, 4) && facts.slots == section_number(copy, 16, 4) &&
+        CHECK(facts.version == 3 && facts.content == section_number(copy, 12, 4) && facts.slots == section_number(copy, 16, 4) &&
               facts.flags == section_number(copy, 20, 4) && facts.size == section_number(copy, 240, 8));
     free(copy);
     return 0;

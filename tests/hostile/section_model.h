@@ -20,7 +20,7 @@ static inline weir_status section_model(const unsigned char *b, uint64_t len, ui
     if (len < 8 || (memcmp(b, "weirsect", 8) != 0 && memcmp(b, "weirmake", 8) != 0))
         return WEIR_E_NOT_WEIR;
     bool making = b[4] == 'm';
-    if (!making && len >= 12 && section_number(b, 8, 4) != 2)
+    if (!making && len >= 12 && section_number(b, 8, 4) != 3)
         return WEIR_E_VERSION;
     if (len < 4096)
         return WEIR_E_CORRUPT;
@@ -48,7 +48,7 @@ static inline void section_good(unsigned char *header, const char *name)
 {
     memset(header, 0, WEIR_SECTION_HEADER);
     memcpy(header, "weirsect", 8);
-    header[8] = 2;
+    header[8] = 3;
     header[16] = 3;
     header[20] = name[0] == 0 ? 4 : 0;
     memcpy(header + 24, name, strlen(name));

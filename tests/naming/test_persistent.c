@@ -353,8 +353,8 @@ Test(persistent, remove_leaves_what_is_no_section_of_this_library_alone)
         check_remove(names[i], WEIR_OK);
         leave(from[i], 1); /* and keeps the directory */
         static const struct { uint64_t off; uint32_t value; uint64_t len; weir_status expected; } rows[] = {
-            { 0, 0x12345678, sizeof image, WEIR_E_NOT_WEIR },   { 8, 3, sizeof image, WEIR_E_VERSION },
-            { 8, 1, sizeof image, WEIR_E_VERSION },             { 16, 257, sizeof image, WEIR_E_CORRUPT },
+            { 0, 0x12345678, sizeof image, WEIR_E_NOT_WEIR },   { 8, 4, sizeof image, WEIR_E_VERSION },
+            { 8, 2, sizeof image, WEIR_E_VERSION },             { 16, 257, sizeof image, WEIR_E_CORRUPT },
             { 20, 0x11, sizeof image, WEIR_E_CORRUPT },         { 20, 3, sizeof image, WEIR_E_CORRUPT },
             { 240, 3 * 4096, sizeof image, WEIR_E_CORRUPT },    { 24, 0x62626262, sizeof image, WEIR_E_NOT_WEIR },
             { 9999, 0, 2 * PAGE, WEIR_E_CORRUPT },              { 9999, 0, 100, WEIR_E_CORRUPT },
