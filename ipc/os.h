@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include <weir/base/atomic.h>
+#include <weir/naming/section.h>
 
 /* weir_os_sleep sleeps while *word is value, for at most ns nanoseconds; it may wake early for any reason.
  * weir_os_wake wakes whoever sleeps on word, in any process. */
@@ -32,5 +33,30 @@ void weir_os_nap(int64_t ns);
 #define WEIR_OS_HANDLE_PART 4096u
 void *weir_os_handle_alloc(void);
 void weir_os_handle_free(void *handle);
+
+/* ---- for watch.c ---- */
+
+/* weir_os_watch_open gives a source of news about closes of files; -1 is no watch.  weir_os_watch_close ends it, with all
+ * that it watches. */
+weir_status weir_os_watch_open(int *watch);
+void weir_os_watch_close(int watch);
+
+/* weir_os_watch_add has it tell of the section's file, under a key that is the same each time; weir_os_watch_remove ends
+ * that, and wakes who waits. */
+weir_status weir_os_watch_add(int watch, const weir_section *section, int *key);
+void weir_os_watch_remove(int watch, int key);
+
+/* weir_os_watch_wait waits until there is news, at most ns (negative: as long as it takes), or for no reason. */
+void weir_os_watch_wait(int watch, int64_t ns);
+
+/* weir_os_watch_read takes what news there is, without waiting, but not more than `room` of it, which is 64 at least: the
+ * keys, and how many; *lost: there was more than the system keeps. */
+unsigned weir_os_watch_read(int watch, int *keys, unsigned room, bool *lost);
+
+/* weir_os_thread_start runs body in a thread of its own, detached, in which all signals are blocked. */
+weir_status weir_os_thread_start(void (*body)(void));
+
+/* weir_os_at_fork: as pthread_atfork. */
+weir_status weir_os_at_fork(void (*before)(void), void (*parent)(void), void (*child)(void));
 
 #endif

@@ -80,7 +80,8 @@ WEIR_API weir_status weir_section_users(const char *name, weir_section_user_visi
 WEIR_API weir_status weir_section_mappings(const char *name, weir_section_mapping_visit visit, void *arg);
 
 /* weir_section_clean removes the stale sections of this user: whole ones, that nobody has open, and that do not
- * persist.  visit, unless it is NULL, gets each after it is removed.
+ * persist.  visit, unless it is NULL, gets each after it is removed.  FIFOs that stood beside a section which is not
+ * there any more go as well.
  *
  * Returns:  WEIR_OK; as weir_section_list.
  * If killed: each is there, or gone. */

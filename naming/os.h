@@ -121,4 +121,11 @@ weir_status weir_os_slot_lock(weir_os_section *os, uint32_t slot);
 void weir_os_slot_unlock(weir_os_section *os, uint32_t slot);
 weir_status weir_os_slot_held(weir_os_section *os, uint32_t slot, bool *held); /* by others than os */
 
+/* Companions: as the functions of companion.h, of a named section; the bits of the header are the caller's matter.
+ * make and remove are for a slot that the caller holds.  remove: true if nothing of ours stands there then. */
+weir_status weir_os_companion_make(weir_os_section *os, uint32_t slot, int *fd);
+weir_status weir_os_companion_open(const weir_os_section *os, uint32_t slot, int *fd);
+bool weir_os_companion_remove(weir_os_section *os, uint32_t slot);
+void weir_os_companion_close(int fd);
+
 #endif

@@ -2,7 +2,8 @@
  * are open.
  *
  * The others: os_linux_find.c (named ones), os_linux_unnamed.c, os_linux_file.c, os_linux_list.c (looking at what is
- * there), os_linux_lock.c, os_linux_place.c, os_linux_space.c and os_linux_memory.c. */
+ * there), os_linux_lock.c, os_linux_place.c, os_linux_space.c, os_linux_memory.c
+ * and os_linux_companion.c (FIFOs beside a section). */
 #include <weir/base/fail.h>
 #include <weir/naming/os_linux.h>
 
@@ -77,6 +78,7 @@ weir_linux_calls weir_linux = {
     .fchmodat = fchmodat,
     .fchown = fchown,
     .mkdirat = mkdirat,
+    .mkfifoat = mkfifoat,
     .linkat = linkat,
     .unlinkat = unlinkat,
     .lock = call_lock,
@@ -347,7 +349,7 @@ void weir_linux_let_go(const weir_os_section *os)
         weir_lock_set(os->fd, F_WRLCK, WEIR_LIFE_FIRST, WEIR_RANGE_LEN) == 0) {
         struct weir_place place;
         weir_place_by_path(&place, os);
-        if (weir_place_names(&place, os->fd) && weir_place_remove(&place) != 0 && os->unfinished)
+        if (weir_place_names(&place, os->fd) && weir_place_remove(&place, os->fd) != 0 && os->unfinished)
             weir_linux_undo(os->fd);
         /* a mapping would keep it held behind the close */
         (void)weir_lock_set(os->fd, F_UNLCK, WEIR_LIFE_FIRST, WEIR_RANGE_LEN);

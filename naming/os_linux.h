@@ -26,6 +26,7 @@ typedef struct weir_linux_calls {
     int (*fchmodat)(int dir, const char *path, mode_t mode, int flags);
     int (*fchown)(int fd, uid_t owner, gid_t group);
     int (*mkdirat)(int dir, const char *path, mode_t mode);
+    int (*mkfifoat)(int dir, const char *path, mode_t mode);
     int (*linkat)(int from_dir, const char *from, int to_dir, const char *to, int flags);
     int (*unlinkat)(int dir, const char *path, int flags);
     int (*lock)(int fd, int command, struct flock *range);
@@ -209,13 +210,27 @@ void weir_place_by_path(struct weir_place *place, const weir_os_section *os);
 /* weir_place_names tells whether the name still means the file that fd has open. */
 bool weir_place_names(const struct weir_place *place, int fd);
 
-/* weir_place_remove removes the name, and the user's directory if that was all in it.  The caller holds the exclusive
- * lock of its inode and has checked weir_place_names under it.  As unlinkat. */
-int weir_place_remove(const struct weir_place *place);
+/* weir_place_remove removes the companions that the section's header speaks of, the name, and the user's directory if
+ * that was all in it.  fd has the section open; the caller holds the exclusive lock of its inode and has checked
+ * weir_place_names under it.  As unlinkat of the name. */
+int weir_place_remove(const struct weir_place *place, int fd);
 void weir_place_remove_local(const struct weir_place *place);
 
 /* weir_place_of_file says which name a file of the directory stands for; false: for none. */
 bool weir_place_of_file(const char *file, weir_scope scope, weir_name *out);
+
+/* ---- companions (os_linux_companion.c) ---- */
+
+/* weir_linux_remove_companions removes what FIFOs of ours the header behind fd speaks of.  The caller as that of
+ * weir_place_remove. */
+void weir_linux_remove_companions(const struct weir_place *place, int fd);
+
+/* weir_place_of_companion says which section's companion a file of the directory would be; false: of none. */
+bool weir_place_of_companion(const char *file, weir_scope scope, weir_name *out);
+
+/* weir_linux_remove_orphan removes a companion of this user whose section is not there.  place says the section's name,
+ * file is the companion's in place->dir. */
+void weir_linux_remove_orphan(const struct weir_place *place, const char *file);
 
 /* weir_place_squatted is the failure where something that is none of ours stands at file in dir: it says what, and
  * whose. */

@@ -82,7 +82,7 @@ weir_status weir_linux_remove_stale(const struct weir_place *place, int fd, cons
         return WEIR_LINUX_AGAIN;
     if ((facts->flags & WEIR_SECTION_PERSISTENT) != 0 && !even_persistent)
         return WEIR_OK;
-    if (weir_place_remove(place) == 0 || errno == ENOENT)
+    if (weir_place_remove(place, fd) == 0 || errno == ENOENT)
         return WEIR_E_NOT_FOUND;
     return weir_place_squatted(place, place->dir, place->file, WEIR_E_PERMISSION,
                     "it is a stale section that you may not remove: its owner's next use of weir will");
@@ -312,10 +312,13 @@ static weir_status clear(weir_os_section *os)
     weir_section_layout *header = base;
     unsigned char *bytes = base;
     const size_t name_end = offsetof(weir_section_layout, name) + sizeof header->name;
+    const size_t companions = offsetof(weir_section_layout, companions);
+    const size_t companions_end = companions + sizeof header->companions;
     weir_store_rlx(&header->magic, WEIR_SECTION_MAGIC_MAKING); /* relaxed: the locks keep all others out */
     weir_fence_compiler(); /* whoever is killed from here on leaves an unfinished section of this name */
     memset(bytes + sizeof header->magic, 0, offsetof(weir_section_layout, name) - sizeof header->magic);
-    memset(bytes + name_end, 0, WEIR_SECTION_HEADER - name_end);
+    memset(bytes + name_end, 0, companions - name_end); /* what FIFOs there are, only their owner can remove */
+    memset(bytes + companions_end, 0, WEIR_SECTION_HEADER - companions_end);
     weir_os_unmap(os, base, WEIR_SECTION_HEADER);
     return weir_linux.ftruncate(os->fd, WEIR_SECTION_HEADER) == 0 ? WEIR_OK
                                                                    : weir_linux_fail("cannot make again", os->title);

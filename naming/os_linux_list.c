@@ -239,6 +239,7 @@ struct walk {
     weir_scope scope;
     /* one name; false ends the walk */
     bool (*name)(struct walk *walk, const weir_name *name);
+    bool orphans; /* companions without a section are removed as well */
     weir_status status; /* what was met on the way and is nobody's but the walk's */
     weir_section_info_visit visit;
     void *arg;
@@ -253,6 +254,17 @@ static ssize_t read_directory(struct walk *walk, int dir, char *block)
     return len > 0 ? len : 0;
 }
 
+/* Removes a companion of this user whose section is gone. */
+static void visit_companion(struct walk *walk, const char *file)
+{
+    weir_name name;
+    if (!weir_place_of_companion(file, walk->scope, &name) || weir_linux_enter() != WEIR_OK)
+        return;
+    weir_place_name(&walk->place, &name);
+    weir_linux_remove_orphan(&walk->place, file);
+    weir_linux_leave();
+}
+
 /* Visits the names in a directory.  False: the walk is over. */
 static bool walk_directory(struct walk *walk)
 {
@@ -262,6 +274,8 @@ static bool walk_directory(struct walk *walk)
             struct dirent64 *entry = (struct dirent64 *)(void *)(block + at);
             at += entry->d_reclen;
             weir_name name;
+            if (walk->orphans)
+                visit_companion(walk, entry->d_name);
             if (entry->d_name[0] != '.' && weir_place_of_file(entry->d_name, walk->scope, &name) &&
                 !walk->name(walk, &name))
                 return false;
@@ -370,7 +384,7 @@ static bool clean_name(struct walk *walk, const weir_name *name)
 
 weir_status weir_section_clean(weir_section_info_visit visit, void *arg)
 {
-    struct walk walk = { .name = clean_name, .visit = visit, .arg = arg };
+    struct walk walk = { .name = clean_name, .visit = visit, .arg = arg, .orphans = true };
     return walk_all(&walk, false);
 }
 

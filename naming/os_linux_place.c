@@ -121,8 +121,9 @@ void weir_place_remove_local(const struct weir_place *place)
 }
 
 /* Removes the name.  The caller holds the exclusive lock of its inode and has checked weir_place_names under it. */
-int weir_place_remove(const struct weir_place *place)
+int weir_place_remove(const struct weir_place *place, int fd)
 {
+    weir_linux_remove_companions(place, fd);
     int result = weir_linux.unlinkat(place->dir, place->file, 0);
     int error = errno;
     if (result == 0)

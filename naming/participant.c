@@ -1,4 +1,5 @@
 #include <weir/base/fail.h>
+#include <weir/naming/companion.h>
 #include <weir/naming/participant.h>
 #include <weir/naming/section_private.h>
 
@@ -132,6 +133,7 @@ weir_status weir_participant_leave(weir_section *section, uint32_t slot)
          * record. */
         weir_store_rel(&section->header->slot[slot], word_make(WEIR_SLOT_LEFT, self.deaths, self.generation));
     }
+    (void)weir_companion_remove(section, slot); /* while it is ours: a successor's would have the same name */
     section->held[slot / 64] &= ~(UINT64_C(1) << slot % 64);
     section->joined[slot / 64] &= ~(UINT64_C(1) << slot % 64);
     weir_os_slot_unlock(&section->os, slot);

@@ -30,7 +30,10 @@ typedef struct weir_section_layout {
     weir_atomic_u64 size; /* bytes of content that are allocated; of a reserved one, the room */
     /* written once, before the section is visible */
     uint64_t id; /* at random, never 0: what refs call it (registry.h) */
-    uint8_t reserved[2048 - 256];
+    /* a bit for each slot that has, or had, a FIFO beside the file: set by the slot's holder before it makes that,
+     * cleared by it behind its removal.  A peer may write anything there: see naming/companion.h */
+    weir_atomic_u64 companions[WEIR_SLOTS_MAX / 64];
+    uint8_t reserved[2048 - 288];
     /* each written by its holder, under the slot's lock */
     weir_atomic_u64 slot[WEIR_SLOTS_MAX];
 } weir_section_layout;
@@ -38,6 +41,7 @@ typedef struct weir_section_layout {
 _Static_assert(offsetof(weir_section_layout, name) == 24, "layout");
 _Static_assert(offsetof(weir_section_layout, size) == 240, "layout");
 _Static_assert(offsetof(weir_section_layout, id) == 248, "layout");
+_Static_assert(offsetof(weir_section_layout, companions) == 256, "layout");
 _Static_assert(offsetof(weir_section_layout, slot) == 2048, "layout");
 _Static_assert(sizeof(weir_section_layout) == WEIR_SECTION_HEADER, "what follows begins on a page of its own");
 

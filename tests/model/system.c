@@ -1,6 +1,7 @@
 /* tests/model/system.c - what stands instead of the system below channels: futex, membarrier, the clock, the locks of
  * participants' slots. */
 #include <weir/ipc/kind.h>
+#include <weir/naming/companion.h>
 #include <weir/naming/section_private.h>
 
 #include "explorer.h"
@@ -37,6 +38,7 @@ weir_status weir_os_slot_lock(weir_os_section *os, uint32_t slot) { return (void
 void weir_os_slot_unlock(weir_os_section *os, uint32_t slot) { (void)os, (void)slot; }
 weir_status weir_section_check(const weir_section *section) { return (void)section, WEIR_OK; }
 weir_status weir_section_check_writer(const weir_section *section) { return (void)section, WEIR_OK; }
+weir_status weir_companion_remove(weir_section *section, uint32_t slot) { return (void)section, (void)slot, WEIR_OK; }
 const char *weir_section_name(const weir_section *section) { return (void)section, "Local/model"; }
 
 weir_status weir_channel_attach_ring(weir_channel *channel)

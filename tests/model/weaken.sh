@@ -148,10 +148,10 @@ sites() {
 }
 
 all_sites() {
-    for file in "$source"/ring/*.[ch] "$source"/ipc/channel.h "$source"/ipc/channel_wait.c \
+    for file in "$source"/ring/*.[ch] "$source"/ipc/channel.h "$source"/ipc/channel_wait.c "$source"/ipc/watch.h \
         "$source"/naming/grace.h "$source"/naming/epoch.h; do
         sites "$file" "${file#"$source"/}"
-    done | awk '$1 !~ /^ipc/ || $3 == "WAKE"'
+    done | awk '$1 !~ /^ipc/ || $3 == "WAKE" || $3 == "WATCH"'
 }
 
 case ${1:-} in

@@ -13,21 +13,21 @@
 #include <sys/mman.h>
 
 enum call {
-    OPENAT, TMPFILE, CLOSE, DUP, FD_FLAGS, FSTAT, FSTATAT, FCHMOD, FCHMODAT, FCHOWN, MKDIRAT, LINKAT, UNLINKAT, LOCK,
-    UNLOCK, LOOK, FALLOCATE, PUNCH, FTRUNCATE, FSYNC, PREAD, PWRITE, GETDENTS, MMAP, MUNMAP, MPROTECT, MADVISE, MSYNC,
-    MLOCK, MBIND, MOVE_PAGES, MEMFD, SEAL, SEALS, SENDMSG, RECVMSG, FSTATVFS, GETRLIMIT,
+    OPENAT, TMPFILE, CLOSE, DUP, FD_FLAGS, FSTAT, FSTATAT, FCHMOD, FCHMODAT, FCHOWN, MKDIRAT, MKFIFOAT, LINKAT,
+    UNLINKAT, LOCK, UNLOCK, LOOK, FALLOCATE, PUNCH, FTRUNCATE, FSYNC, PREAD, PWRITE, GETDENTS, MMAP, MUNMAP, MPROTECT,
+    MADVISE, MSYNC, MLOCK, MBIND, MOVE_PAGES, MEMFD, SEAL, SEALS, SENDMSG, RECVMSG, FSTATVFS, GETRLIMIT,
     GETRANDOM, CALLS
 };
 
 static const char *const call_names[CALLS] = {
     "openat", "openat of a new file", "close", "dup", "fcntl of flags", "fstat", "fstatat", "fchmod", "fchmodat",
-    "fchown", "mkdirat", "linkat", "unlinkat", "lock", "unlock", "look at a lock", "fallocate", "punch", "ftruncate",
-    "fsync", "pread", "pwrite", "getdents", "mmap", "munmap", "mprotect", "madvise", "msync", "mlock2", "mbind",
-    "move_pages", "memfd_create", "seal", "look at seals", "sendmsg", "recvmsg", "fstatvfs", "getrlimit",
+    "fchown", "mkdirat", "mkfifoat", "linkat", "unlinkat", "lock", "unlock", "look at a lock", "fallocate", "punch",
+    "ftruncate", "fsync", "pread", "pwrite", "getdents", "mmap", "munmap", "mprotect", "madvise", "msync", "mlock2",
+    "mbind", "move_pages", "memfd_create", "seal", "look at seals", "sendmsg", "recvmsg", "fstatvfs", "getrlimit",
     "getrandom",
 };
 
-_Static_assert(sizeof(weir_linux_calls) == 34 * sizeof(void (*)(void)), "a call more or less: so here");
+_Static_assert(sizeof(weir_linux_calls) == 35 * sizeof(void (*)(void)), "a call more or less: so here");
 
 static weir_linux_calls real;
 static void (*kept_out)(void); /* called when somebody else's lock is met */
@@ -130,6 +130,10 @@ static inline int my_fchown(int fd, uid_t owner, gid_t group)
 static inline int my_mkdirat(int dir, const char *path, mode_t mode)
 {
     CALL(MKDIRAT, int, -1, real.mkdirat(dir, path, mode));
+}
+static inline int my_mkfifoat(int dir, const char *path, mode_t mode)
+{
+    CALL(MKFIFOAT, int, -1, real.mkfifoat(dir, path, mode));
 }
 static inline int my_linkat(int from_dir, const char *from, int to_dir, const char *to, int flags)
 {
@@ -254,7 +258,7 @@ static inline void replace_calls(void)
     weir_linux = (weir_linux_calls){
         .openat = my_openat, .close = my_close, .dup_above = my_dup_above, .fd_flags = my_fd_flags,
         .fstat = my_fstat, .fstatat = my_fstatat, .fchmod = my_fchmod, .fchmodat = my_fchmodat, .fchown = my_fchown,
-        .mkdirat = my_mkdirat, .linkat = my_linkat, .unlinkat = my_unlinkat, .lock = my_lock,
+        .mkdirat = my_mkdirat, .mkfifoat = my_mkfifoat, .linkat = my_linkat, .unlinkat = my_unlinkat, .lock = my_lock,
         .ftruncate = my_ftruncate, .fallocate = my_fallocate, .fsync = my_fsync, .pread = my_pread,
         .pwrite = my_pwrite, .getdents = my_getdents, .mmap = my_mmap, .munmap = my_munmap,
         .mprotect = my_mprotect, .madvise = my_madvise, .msync = my_msync, .mlock2 = my_mlock2, .mbind = my_mbind,

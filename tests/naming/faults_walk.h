@@ -33,6 +33,8 @@ static const struct fault faults[] = {
     { FCHMODAT, EPERM, true },
     { FCHOWN, EPERM, true }, { FCHOWN, EIO, true }, { FCHOWN, EDQUOT, true },
     { MKDIRAT, ENOSPC, true }, { MKDIRAT, EACCES, true }, { MKDIRAT, EEXIST, false }, { MKDIRAT, EROFS, true },
+    { MKFIFOAT, ENOSPC, true }, { MKFIFOAT, EDQUOT, true }, { MKFIFOAT, EACCES, true }, { MKFIFOAT, EROFS, true },
+    { MKFIFOAT, EEXIST, false }, { MKFIFOAT, EPERM, true }, { MKFIFOAT, EIO, true },
     { LINKAT, ENOENT, true }, { LINKAT, EXDEV, true }, { LINKAT, EEXIST, false }, { LINKAT, ENOSPC, true },
     { LINKAT, EPERM, true },
     { UNLINKAT, EACCES, true }, { UNLINKAT, EPERM, true }, { UNLINKAT, EROFS, true }, { UNLINKAT, EBUSY, true },

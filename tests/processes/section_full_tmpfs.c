@@ -1,6 +1,8 @@
 /* A file system that is too small or full is a status with figures, never a SIGBUS, and leaves nothing. */
 #include "../naming/sections.h"
 
+#include <weir/naming/companion.h>
+
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
@@ -120,7 +122,11 @@ static void stale_ones_make_room(void)
 static void no_inodes(void)
 {
     char path[300];
-    int made = 0;
+    int made = 0, fd_none = -7;
+    weir_section *section;
+    weir_participant slot;
+    CHECK_OK(weir_section_create(&section, "Global/before", 1, &(weir_section_options){ .slots = 1 }));
+    CHECK_OK(weir_participant_claim(section, 0, 1, &slot));
     for (;; made++) {
         (void)snprintf(path, sizeof path, "%s/inode-%d", dir, made);
         int fd = open(path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
@@ -131,6 +137,10 @@ static void no_inodes(void)
     CHECK(errno == ENOSPC && made > 0);
     CHECK_STATUS(weir_section_create(&(weir_section *){ NULL }, "Local/none", 1, NULL), WEIR_E_NO_SPACE);
     CHECK_STATUS(weir_section_create(&(weir_section *){ NULL }, "Global/none", 1, NULL), WEIR_E_NO_SPACE);
+    CHECK_STATUS(weir_companion_make(section, 0, &fd_none), WEIR_E_NO_SPACE);
+    CHECK_STATUS(weir_companion_open(section, 0, &fd_none), WEIR_E_NOT_FOUND);
+    CHECK(fd_none == -7);
+    CHECK_OK(weir_section_close(section));
     while (made-- > 0) {
         (void)snprintf(path, sizeof path, "%s/inode-%d", dir, made);
         CHECK(unlink(path) == 0);
