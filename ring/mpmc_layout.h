@@ -31,6 +31,15 @@ static inline uint64_t weir_mpmc_slots_off(uint32_t consumers)
     return WEIR_LINE_PAIR + ((uint64_t)consumers * WEIR_LINE + WEIR_LINE_PAIR - 1) / WEIR_LINE_PAIR * WEIR_LINE_PAIR;
 }
 
+/* Of a power of two. */
+static inline uint32_t weir_mpmc_shift_of(uint32_t slots)
+{
+    uint32_t shift = 0;
+    while (UINT64_C(1) << shift < slots)
+        shift++;
+    return shift;
+}
+
 static inline uint64_t weir_mpmc_stride(uint32_t record_max)
 {
     return WEIR_MPMC_HEADER + (((uint64_t)record_max + 7) & ~UINT64_C(7));

@@ -19,7 +19,7 @@ model_litmus) units= ;;
 model_latest) units="ring/latest.c" ;;
 model_broadcast) units="ring/broadcast.c" ;;
 model_mpsc) units="ring/spsc.c ring/mpsc.c ring/mpsc_ordered.c" ;;
-model_mpmc) units="ring/mpmc.c" ;;
+model_mpmc) units="ring/mpmc.c ring/mpmc_consumer.c" ;;
 model_broadcast_gated) units="ring/spsc.c ring/broadcast_gated.c" ;;
 model_wake) units="ring/spsc.c naming/participant.c ipc/channel_wait.c" ;;
 *) units="ring/spsc.c" ;;
@@ -97,7 +97,7 @@ clear_functions() {
     echo '#include "genmc_backend.h"'
     headers=
     for unit in $units; do
-        case $unit in ring/*) headers="$headers $source/${unit%.c}.h" ;; esac
+        case $unit in ring/*) [ ! -f "$source/${unit%.c}.h" ] || headers="$headers $source/${unit%.c}.h" ;; esac
     done
     for header in $headers; do
         echo "#include <weir/${header#"$source/"}>"
