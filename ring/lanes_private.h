@@ -23,8 +23,8 @@ void weir_ring_show(weir_atomic_u64 *word, uint32_t made);
 /* weir_ring_news tells whether lanes have come that the consumer does not know; *made: how many there are then. */
 bool weir_ring_news(const weir_ring_room *room, uint32_t known, uint32_t *made);
 
-/* weir_ring_reach_lanes sees that the lanes up to `made` can be touched: a number that some peer has written is no proof
- * that there are bytes.  Returns: WEIR_OK; WEIR_E_CORRUPT; or what the caller's function said. */
+/* weir_ring_reach_lanes sees that the lanes up to `made` can be touched: a number that some peer has written is no
+ * proof that there are bytes.  Returns: WEIR_OK; WEIR_E_CORRUPT; or what the caller's function said. */
 weir_status weir_ring_reach_lanes(weir_ring_room *room, uint32_t made);
 
 #endif

@@ -33,19 +33,27 @@ static void init_lane(void *mem, const weir_mpmc_shape *shape, uint32_t lane, ui
                        weir_mpmc_tag(pos - shape->slots, shift));
 }
 
-weir_status weir_mpmc_init(void *mem, uint64_t size_bytes, const weir_mpmc_shape *shape, uint64_t start_pos)
+static void make_lanes(void *mem, const weir_mpmc_shape *shape, uint32_t from, uint32_t to, uint64_t start_pos)
 {
-    uint64_t footprint = weir_mpmc_footprint(shape);
+    for (uint32_t lane = from; lane < to; lane++)
+        init_lane(mem, shape, lane, start_pos);
+}
+
+weir_status weir_mpmc_init_some(void *mem, uint64_t size_bytes, const weir_mpmc_shape *shape, uint32_t made,
+                                uint64_t start_pos)
+{
+    bool possible = weir_mpmc_footprint(shape) != 0 && made != 0 && made <= shape->lanes;
+    uint64_t footprint = possible ? weir_mpmc_lane_off(shape, made) : 0;
     if (mem == NULL || (uintptr_t)mem % WEIR_LINE != 0)
         return weir_fail(WEIR_E_INVALID, "a ring needs memory aligned to %d bytes", WEIR_LINE);
     if (footprint == 0)
         return weir_fail(WEIR_E_INVALID,
-                         "%u lanes (1 to %u), %u consumers (1 to %u), %u slots (a power of two, %u to %u), records "
-                         "of %u bytes (0 to %u)", shape->lanes, WEIR_MPMC_LANES_MAX, shape->consumers,
+                         "%u of %u lanes (1 to %u), %u consumers (1 to %u), %u slots (a power of two, %u to %u), "
+                         "records of %u bytes (0 to %u)", made, shape->lanes, WEIR_MPMC_LANES_MAX, shape->consumers,
                          WEIR_MPMC_CONSUMERS_MAX, shape->slots, WEIR_MPMC_SLOTS_MIN, WEIR_MPMC_SLOTS_MAX,
                          shape->record_max, WEIR_MPMC_RECORD_MAX);
     if (size_bytes < footprint)
-        return weir_fail(WEIR_E_INVALID, "a ring of that shape needs %llu bytes, not %llu",
+        return weir_fail(WEIR_E_INVALID, "%u lanes of that shape need %llu bytes, not %llu", made,
                          (unsigned long long)footprint, (unsigned long long)size_bytes);
     if (start_pos > MASK)
         return weir_fail(WEIR_E_INVALID, "a ring's first position is below 2^56");
@@ -57,17 +65,23 @@ weir_status weir_mpmc_init(void *mem, uint64_t size_bytes, const weir_mpmc_shape
     weir_store_rlx(&ring->consumers, shape->consumers);
     weir_store_rlx(&ring->slots, shape->slots);
     weir_store_rlx(&ring->record_max, shape->record_max);
+    weir_store_rlx(&ring->made, made);
     for (uint32_t x = 0; x < shape->consumers; x++)
         weir_store_rlx(weir_word_at(mem, weir_mpmc_owner_off(x)), 0);
-    for (uint32_t lane = 0; lane < shape->lanes; lane++)
-        init_lane(mem, shape, lane, start_pos);
+    make_lanes(mem, shape, 0, made, start_pos);
     /* order MPMC-INIT rel: the control block and the lanes before the magic.  Without it who polls for the magic can
      * attach to half a ring. */
     weir_store_rel(&ring->magic, WEIR_MPMC_MAGIC);
     return WEIR_OK;
 }
 
-weir_status weir_mpmc_shape_of(const void *mem, uint64_t size_bytes, weir_mpmc_shape *shape)
+weir_status weir_mpmc_init(void *mem, uint64_t size_bytes, const weir_mpmc_shape *shape, uint64_t start_pos)
+{
+    return weir_mpmc_init_some(mem, size_bytes, shape, shape->lanes, start_pos);
+}
+
+/* What never changes.  Believed if the owner words, which all lanes lie behind, are in size_bytes. */
+static weir_status read_shape(const void *mem, uint64_t size_bytes, weir_mpmc_shape *shape)
 {
     if (mem == NULL || (uintptr_t)mem % WEIR_LINE != 0)
         return weir_fail(WEIR_E_INVALID, "a ring needs memory aligned to %d bytes", WEIR_LINE);
@@ -84,8 +98,8 @@ weir_status weir_mpmc_shape_of(const void *mem, uint64_t size_bytes, weir_mpmc_s
     uint64_t lanes = weir_load_rlx(&ring->lanes), consumers = weir_load_rlx(&ring->consumers);
     uint64_t slots = weir_load_rlx(&ring->slots), record_max = weir_load_rlx(&ring->record_max);
     weir_mpmc_shape stated = { (uint32_t)lanes, (uint32_t)consumers, (uint32_t)slots, (uint32_t)record_max };
-    uint64_t footprint = (lanes | consumers | slots | record_max) <= UINT32_MAX ? weir_mpmc_footprint(&stated) : 0;
-    if (footprint == 0 || footprint > size_bytes)
+    bool possible = (lanes | consumers | slots | record_max) <= UINT32_MAX && shape_is_valid(&stated);
+    if (!possible || weir_mpmc_lane_off(&stated, 0) > size_bytes)
         return weir_fail(WEIR_E_CORRUPT, "the ring states %llu lanes, %llu consumers, %llu slots of %llu bytes, "
                          "in %llu bytes", (unsigned long long)lanes, (unsigned long long)consumers,
                          (unsigned long long)slots, (unsigned long long)record_max, (unsigned long long)size_bytes);
@@ -93,12 +107,61 @@ weir_status weir_mpmc_shape_of(const void *mem, uint64_t size_bytes, weir_mpmc_s
     return WEIR_OK;
 }
 
+weir_status weir_mpmc_validate(const void *mem, uint64_t size_bytes, weir_mpmc_sizes *sizes)
+{
+    weir_mpmc_shape shape = { .lanes = 0 };
+    weir_status status = read_shape(mem, size_bytes, &shape);
+    if (status != WEIR_OK)
+        return status;
+    uint64_t made = 0;
+    weir_ring_room room = { .bytes = size_bytes, .first_off = weir_mpmc_lane_off(&shape, 0),
+                            .lane_bytes = weir_mpmc_lane_bytes(&shape), .lanes = shape.lanes,
+                            .made = &((const weir_mpmc_layout *)mem)->made };
+    if (!weir_ring_made(&room, &made))
+        return weir_fail(WEIR_E_CORRUPT, "the ring states %llu lanes, %u at most, of %u slots of %u bytes, in %llu "
+                         "bytes", (unsigned long long)made, shape.lanes, shape.slots, shape.record_max,
+                         (unsigned long long)size_bytes);
+    *sizes = (weir_mpmc_sizes){ shape, (uint32_t)made, room };
+    return WEIR_OK;
+}
+
+weir_status weir_mpmc_grow(void *mem, uint64_t size_bytes, uint32_t made)
+{
+    weir_mpmc_sizes sizes = { .made = 0 };
+    weir_status status = weir_mpmc_validate(mem, size_bytes, &sizes);
+    if (status == WEIR_OK)
+        status = weir_ring_can_grow(&sizes.room, made);
+    if (status != WEIR_OK || made <= sizes.made)
+        return status;
+    make_lanes(mem, &sizes.shape, sizes.made, made, 0);
+    weir_ring_show(&((weir_mpmc_layout *)mem)->made, made);
+    return WEIR_OK;
+}
+
+weir_status weir_mpmc_shape_of(const void *mem, uint64_t size_bytes, weir_mpmc_shape *shape)
+{
+    weir_mpmc_sizes sizes = { .made = 0 };
+    weir_status status = weir_mpmc_validate(mem, size_bytes, &sizes);
+    if (status == WEIR_OK)
+        *shape = sizes.shape;
+    return status;
+}
+
+weir_status weir_mpmc_lanes(const void *mem, uint64_t size_bytes, uint32_t *lanes)
+{
+    weir_mpmc_sizes sizes = { .made = 0 };
+    weir_status status = weir_mpmc_validate(mem, size_bytes, &sizes);
+    if (status == WEIR_OK)
+        *lanes = sizes.made;
+    return status;
+}
+
 weir_status weir_mpmc_owner(const void *mem, uint64_t size_bytes, uint32_t slot, uint32_t *owner,
                             uint32_t *generation)
 {
     weir_mpmc_shape shape = { .lanes = 0 };
     weir_mpmc_owner_state state;
-    weir_status status = weir_mpmc_shape_of(mem, size_bytes, &shape);
+    weir_status status = read_shape(mem, size_bytes, &shape); /* not the lanes: they may have grown beyond size_bytes */
     if (status != WEIR_OK)
         return status;
     if (slot >= shape.consumers)
@@ -144,13 +207,14 @@ static weir_status repair(weir_mpmc_producer *p, uint64_t claim_pos)
 
 weir_status weir_mpmc_producer_attach(weir_mpmc_producer *p, void *mem, uint64_t size_bytes, uint32_t lane)
 {
-    weir_mpmc_shape shape = { .lanes = 0 };
+    weir_mpmc_sizes sizes = { .made = 0 };
     *p = (weir_mpmc_producer){ .fault = WEIR_OK };
-    weir_status status = weir_mpmc_shape_of(mem, size_bytes, &shape);
+    weir_status status = weir_mpmc_validate(mem, size_bytes, &sizes);
     if (status != WEIR_OK)
         return status;
-    if (lane >= shape.lanes)
-        return weir_fail(WEIR_E_INVALID, "the ring has %u lanes, there is no lane %u", shape.lanes, lane);
+    if (lane >= sizes.made)
+        return weir_fail(WEIR_E_INVALID, "the ring has %u lanes, there is no lane %u", sizes.made, lane);
+    weir_mpmc_shape shape = sizes.shape;
     weir_mpmc_producer own = { .shift = weir_mpmc_shift_of(shape.slots), .stride = weir_mpmc_stride(shape.record_max),
                                .record_max = shape.record_max, .consumers = shape.consumers };
     own.claim = weir_word_at(mem, weir_mpmc_lane_off(&shape, lane));

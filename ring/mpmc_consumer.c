@@ -5,14 +5,58 @@
 
 #define MASK WEIR_MPMC_POS_MASK
 
-/* ---- consumer: leftovers ---- */
-
-weir_status weir_mpmc_poison(weir_mpmc_consumer *c, const char *what, uint64_t word)
+static weir_status poison_as(weir_mpmc_consumer *c, weir_status status)
 {
-    weir_status status = weir_fail(WEIR_E_CORRUPT, "impossible %s %#llx", what, (unsigned long long)word);
     *c = (weir_mpmc_consumer){ .fault = status };
     return status;
 }
+
+weir_status weir_mpmc_poison(weir_mpmc_consumer *c, const char *what, uint64_t word)
+{
+    return poison_as(c, weir_fail(WEIR_E_CORRUPT, "impossible %s %#llx", what, (unsigned long long)word));
+}
+
+/* ---- lanes ---- */
+
+static void take_in_hand(weir_mpmc_lane *of, uint32_t slot, uint64_t pos, uint32_t count, uint32_t redelivered)
+{
+    of->run = weir_mpmc_run(of->claim, slot);
+    of->pos = of->next_pos = pos;
+    of->end_pos = pos + count;
+    of->slot = slot;
+    of->redelivered = redelivered;
+}
+
+/* Attaches to those up to `made`, which can be touched. */
+static void attach_lanes(weir_mpmc_consumer *c, uint32_t made)
+{
+    for (; c->count < made; c->count++) {
+        weir_mpmc_lane *of = &c->lanes[c->count];
+        weir_atomic_u64 *claim = weir_word_at(weir_ring_lane(&c->room, c->count), 0);
+        *of = (weir_mpmc_lane){ .claim = claim };
+        of->data = (unsigned char *)claim + weir_mpmc_slots_off(c->consumers);
+        of->claim_pos = weir_mpmc_claim_of(weir_load_rlx(claim)).pos; /* relaxed: read_claim reads it again */
+        take_in_hand(of, c->slot, of->claim_pos, 0, 0);
+    }
+}
+
+/* Takes in the lanes that have been made.  Of one who is gone, everything that it knew is found: to know that it is
+ * gone is to have seen all that it saw. */
+static weir_status look_for_lanes(weir_mpmc_consumer *c)
+{
+    uint32_t made;
+    if (c->count == 0)
+        return c->fault != WEIR_OK ? c->fault : WEIR_E_STATE;
+    if (WEIR_LIKELY(!weir_ring_news(&c->room, c->count, &made)))
+        return WEIR_OK;
+    weir_status status = weir_ring_reach_lanes(&c->room, made);
+    if (status != WEIR_OK)
+        return poison_as(c, status);
+    attach_lanes(c, made);
+    return WEIR_OK;
+}
+
+/* ---- leftovers ---- */
 
 static weir_atomic_u64 *owner_word(const weir_mpmc_consumer *c, uint32_t slot)
 {
@@ -64,15 +108,6 @@ static weir_status leftover(weir_mpmc_consumer *c, weir_mpmc_lane *of, uint32_t 
     return WEIR_OK;
 }
 
-static void take_in_hand(weir_mpmc_lane *of, uint32_t slot, uint64_t pos, uint32_t count, uint32_t redelivered)
-{
-    of->run = weir_mpmc_run(of->claim, slot);
-    of->pos = of->next_pos = pos;
-    of->end_pos = pos + count;
-    of->slot = slot;
-    of->redelivered = redelivered;
-}
-
 static bool is_adopted(const weir_mpmc_consumer *c, uint32_t slot)
 {
     return (c->adopted[slot / 64] >> slot % 64 & 1) != 0;
@@ -120,6 +155,9 @@ weir_status weir_mpmc_recover(weir_mpmc_consumer *c, uint32_t owner, uint32_t ge
         return c->fault != WEIR_OK ? c->fault : WEIR_E_STATE;
     if (owner >= c->consumers || (owner == c->slot && generation == c->generation))
         return weir_fail(WEIR_E_INVALID, "consumer %u of generation %u is none to recover from", owner, generation);
+    weir_status status = look_for_lanes(c); /* before a slot is freed that has a run in one of them */
+    if (status != WEIR_OK)
+        return status;
     for (uint32_t slot = 0; slot < c->consumers; slot++) {
         weir_mpmc_owner_state state;
         uint64_t word = weir_load_rlx(owner_word(c, slot)); /* relaxed: as adopt's */
@@ -131,7 +169,7 @@ weir_status weir_mpmc_recover(weir_mpmc_consumer *c, uint32_t owner, uint32_t ge
     return settle(c);
 }
 
-/* ---- consumer: a life ---- */
+/* ---- a life ---- */
 
 /* Gets the slot: it is free, or a former consumer's of that same slot. */
 static weir_status take_slot(weir_mpmc_consumer *c)
@@ -179,33 +217,29 @@ static weir_status inherit(weir_mpmc_consumer *c)
 weir_status weir_mpmc_consumer_attach(weir_mpmc_consumer *c, void *mem, uint64_t size_bytes, uint32_t slot,
                                       uint32_t generation, uint32_t run_max, weir_mpmc_lane *handles, uint32_t count)
 {
-    weir_mpmc_shape shape = { .lanes = 0 };
+    weir_mpmc_sizes sizes = { .made = 0 };
     *c = (weir_mpmc_consumer){ .fault = WEIR_OK };
-    weir_status status = weir_mpmc_shape_of(mem, size_bytes, &shape);
+    weir_status status = weir_mpmc_validate(mem, size_bytes, &sizes);
     if (status != WEIR_OK)
         return status;
+    weir_mpmc_shape shape = sizes.shape;
     if (slot >= shape.consumers || run_max > WEIR_MPMC_RUN_MAX)
         return weir_fail(WEIR_E_INVALID, "slot %u of %u, runs of %u (up to %u)", slot, shape.consumers, run_max,
                          WEIR_MPMC_RUN_MAX);
     if (handles == NULL || count < shape.lanes)
-        return weir_fail(WEIR_E_INVALID, "the ring has %u lanes, there is room for the handles of %u", shape.lanes,
+        return weir_fail(WEIR_E_INVALID, "the ring may have %u lanes, there is room for the handles of %u", shape.lanes,
                          count);
-    weir_mpmc_consumer own = { .lanes = handles, .stride = weir_mpmc_stride(shape.record_max), .count = shape.lanes,
+    sizes.room.mem = mem;
+    weir_mpmc_consumer own = { .lanes = handles, .room = sizes.room, .stride = weir_mpmc_stride(shape.record_max),
                                .shift = weir_mpmc_shift_of(shape.slots), .record_max = shape.record_max,
                                .run_max = run_max != 0 ? run_max : WEIR_MPMC_RUN, .consumers = shape.consumers,
                                .slot = slot, .generation = generation,
-                               .at = slot % shape.lanes, .left = WEIR_MPMC_TURN, /* not all at the same lane */
+                               .at = slot % sizes.made, .left = WEIR_MPMC_TURN, /* not all at the same lane */
                                .owners = weir_word_at(mem, weir_mpmc_owner_off(0)) };
     status = take_slot(&own);
     if (status != WEIR_OK)
         return status;
-    for (uint32_t lane = 0; lane < shape.lanes; lane++) {
-        weir_atomic_u64 *claim = weir_word_at(mem, weir_mpmc_lane_off(&shape, lane));
-        handles[lane] = (weir_mpmc_lane){ .claim = claim };
-        handles[lane].data = (unsigned char *)claim + weir_mpmc_slots_off(shape.consumers);
-        handles[lane].claim_pos = weir_mpmc_claim_of(weir_load_rlx(claim)).pos; /* relaxed: read_claim reads it again */
-        take_in_hand(&handles[lane], slot, handles[lane].claim_pos, 0, 0);
-    }
+    attach_lanes(&own, sizes.made);
     status = inherit(&own);
     if (status == WEIR_OK)
         *c = own;
@@ -238,7 +272,7 @@ weir_status weir_mpmc_consumer_detach(weir_mpmc_consumer *c)
     return left ? WEIR_FULL : WEIR_OK;
 }
 
-/* ---- consumer: the next run ---- */
+/* ---- the next run ---- */
 
 /* How many records are committed at the lane's claim position, up to `most`.  *odd: the header behind them, if it is
  * none that can be there; otherwise 0. */
@@ -383,10 +417,11 @@ static weir_status turn(weir_mpmc_consumer *c, bool leftovers)
 
 weir_status weir_mpmc_next(weir_mpmc_consumer *c)
 {
-    if (c->count == 0)
-        return c->fault != WEIR_OK ? c->fault : WEIR_E_STATE;
+    weir_status status = look_for_lanes(c);
+    if (status != WEIR_OK)
+        return status;
     if (WEIR_UNLIKELY(c->leftovers != 0)) {
-        weir_status status = turn(c, true);
+        status = turn(c, true);
         if (status < 0 || status == WEIR_OK)
             return status;
         c->leftovers = c->adopted_count != 0;
@@ -409,11 +444,11 @@ void weir_mpmc_release_all(weir_mpmc_consumer *c)
     c->held = c->adopted_count != 0;
 }
 
-weir_status weir_mpmc_ready(const weir_mpmc_consumer *c)
+weir_status weir_mpmc_ready(weir_mpmc_consumer *c)
 {
-    weir_status found = WEIR_EMPTY;
-    if (c->count == 0)
-        return c->fault != WEIR_OK ? c->fault : WEIR_E_STATE;
+    weir_status status = look_for_lanes(c), found = WEIR_EMPTY;
+    if (status != WEIR_OK)
+        return status;
     for (uint32_t lane = 0; lane < c->count; lane++) {
         const weir_mpmc_lane *of = &c->lanes[lane];
         if (of->next_pos == of->end_pos && !leftover_waits(c, of) && !waits(c, of))
