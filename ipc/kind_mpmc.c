@@ -1,4 +1,5 @@
-/* ipc/kind_mpmc.c - a work queue: many producers, a lane for each; each message goes to one of the consumers. */
+/* ipc/kind_mpmc.c - a work queue: many producers, a lane for each, made when it joins; each message goes to one of
+ * the consumers. */
 #include <weir/base/fail.h>
 #include <weir/ipc/kind.h>
 
@@ -17,7 +18,7 @@ static weir_mpmc_shape ring_shape(const struct channel_shape *shape)
 static uint64_t footprint(const struct channel_shape *shape, uint32_t lanes)
 {
     weir_mpmc_shape ring = ring_shape(shape);
-    (void)lanes;
+    ring.lanes = lanes;
     return weir_mpmc_footprint(&ring);
 }
 
@@ -35,8 +36,7 @@ static uint32_t record_max(const struct channel_shape *shape)
 static weir_status init(void *ring, uint64_t bytes, const struct channel_shape *shape, uint32_t lanes)
 {
     weir_mpmc_shape as = ring_shape(shape);
-    (void)lanes;
-    return weir_mpmc_init(ring, bytes, &as, 0);
+    return weir_mpmc_init_some(ring, bytes, &as, lanes, 0);
 }
 
 static weir_status attach(weir_channel *channel, void *ring, uint64_t bytes, const struct channel_shape *shape)
@@ -58,8 +58,13 @@ static weir_status attach(weir_channel *channel, void *ring, uint64_t bytes, con
         return weir_fail(WEIR_E_NO_MEMORY, "no memory for the handles of the lanes");
     cold->ring = ring;
     cold->ring_bytes = bytes;
-    return weir_mpmc_consumer_attach(&cold->end.mpmc, ring, bytes, place, cold->generation, 0, cold->handles,
-                                     shape->producers);
+    weir_mpmc_consumer *c = &cold->end.mpmc;
+    status = weir_mpmc_consumer_attach(c, ring, bytes, place, cold->generation, 0, cold->handles, shape->producers);
+    if (status != WEIR_OK)
+        return status;
+    c->room.reach = weir_channel_reach;
+    c->room.reach_arg = channel;
+    return WEIR_OK;
 }
 
 /* What it has claimed and not given back, others recover. */
@@ -195,6 +200,7 @@ const struct channel_kind weir_channel_mpmc = {
     .capacity = capacity,
     .record_max = record_max,
     .init = init,
+    .grow = weir_mpmc_grow,
     .attach = attach,
     .detach = detach,
     .put = put,

@@ -50,7 +50,7 @@ static weir_status attach(weir_channel *channel, void *ring, uint64_t bytes, con
         return status;
     c->room.reach = weir_channel_reach;
     c->room.reach_arg = channel;
-    return c->room.capacity != shape->capacity ? WEIR_E_MISMATCH : WEIR_OK;
+    return c->capacity != shape->capacity ? WEIR_E_MISMATCH : WEIR_OK;
 }
 
 static weir_status peek(weir_channel *channel, const void **msg, uint32_t *len)
@@ -132,7 +132,7 @@ static weir_status ordered_attach(weir_channel *channel, void *ring, uint64_t by
         return status;
     c->room.reach = weir_channel_reach;
     c->room.reach_arg = channel;
-    return c->room.capacity != shape->capacity ? WEIR_E_MISMATCH : WEIR_OK;
+    return c->capacity != shape->capacity ? WEIR_E_MISMATCH : WEIR_OK;
 }
 
 static weir_mpsc_ordered_producer *ordered_tx(weir_channel *channel)

@@ -5,7 +5,8 @@
  * compare-and-swap, reads them in place and gives them back in order.  Where its run stands is in a word of its own, so
  * what a dead consumer had not given back is known exactly: another one takes it over and delivers it again.
  *
- *   weir_mpmc_init             once, by whoever made the memory
+ *   weir_mpmc_init             once, by whoever made the memory; or weir_mpmc_init_some, with lanes to come
+ *   weir_mpmc_grow             makes lanes that are not there yet, while all others are at work
  *   weir_mpmc_producer_attach  a lane that has no producer; then push, push_more, reserve + commit, flush
  *   weir_mpmc_consumer_attach  a consumer slot that has no consumer; then pop, pop_more, peek, release
  *   weir_mpmc_recover          what a consumer that is gone had not finished
@@ -30,6 +31,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <weir/ring/lanes.h>
 #include <weir/ring/spsc.h>
 
 WEIR_BEGIN_DECLS
@@ -54,7 +56,7 @@ WEIR_BEGIN_DECLS
 
 /* What a ring is made as. */
 typedef struct weir_mpmc_shape {
-    uint32_t lanes;      /* producers, 1 to WEIR_MPMC_LANES_MAX */
+    uint32_t lanes;      /* producers: the most there can be, 1 to WEIR_MPMC_LANES_MAX */
     uint32_t consumers;  /* 1 to WEIR_MPMC_CONSUMERS_MAX */
     uint32_t slots;      /* of each lane: a power of two, WEIR_MPMC_SLOTS_MIN to WEIR_MPMC_SLOTS_MAX */
     uint32_t record_max; /* bytes of the longest record, up to WEIR_MPMC_RECORD_MAX */
@@ -95,7 +97,7 @@ typedef struct weir_mpmc_lane {
 typedef struct weir_mpmc_consumer {
     weir_mpmc_lane *lanes;
     uint64_t stride;
-    uint32_t count; /* lanes; 0: not attached, or corrupt */
+    uint32_t count; /* lanes attached to; 0: not attached, or corrupt */
     uint32_t at;    /* the lane whose turn it is */
     uint32_t left;  /* records of it before the next lane's turn */
     uint32_t held;  /* not 0: release must look at more than that lane */
@@ -108,10 +110,12 @@ typedef struct weir_mpmc_consumer {
     uint32_t adopted_count;
     weir_atomic_u64 *owners; /* the owner words, a line pair apart */
     weir_status fault;       /* WEIR_E_CORRUPT once seen */
+    weir_ring_room room;
     uint64_t adopted[WEIR_MPMC_CONSUMERS_MAX / 64]; /* a bit for each slot whose leftover runs are this one's */
 } weir_mpmc_consumer;
 
-/* weir_mpmc_footprint returns the bytes of memory that a ring of that shape takes; 0 where no ring can have it. */
+/* weir_mpmc_footprint returns the bytes of memory that a ring of that shape takes; 0 where no ring can have it.  One of
+ * which fewer lanes are there takes what a ring of that many takes. */
 WEIR_API uint64_t weir_mpmc_footprint(const weir_mpmc_shape *shape);
 
 /* weir_mpmc_init makes an empty ring in mem.  start_pos is where positions begin: 0, or any below 2^56.
@@ -121,16 +125,33 @@ WEIR_API uint64_t weir_mpmc_footprint(const weir_mpmc_shape *shape);
  * If killed: mem holds none, or the whole new one: the magic goes first and comes last. */
 WEIR_API weir_status weir_mpmc_init(void *mem, uint64_t size_bytes, const weir_mpmc_shape *shape, uint64_t start_pos);
 
+/* weir_mpmc_init_some makes one that may have up to shape->lanes lanes, of which the first `made` (1 to that) are
+ * there.  size_bytes need only hold these.  Otherwise as weir_mpmc_init. */
+WEIR_API weir_status weir_mpmc_init_some(void *mem, uint64_t size_bytes, const weir_mpmc_shape *shape, uint32_t made,
+                                         uint64_t start_pos);
+
+/* weir_mpmc_grow makes lanes, empty, until there are `made` of them; more than that stay.  size_bytes holds them.
+ *
+ * Callers:  one thread at a time; producers and consumers may be at work.  Consumers find the new lanes themselves.
+ * Progress: it writes every new slot's header.  Ordering: release; who finds a lane finds it whole (edge RING-LANES).
+ * Returns:  WEIR_OK; WEIR_E_INVALID (more than the ring may have, or than size_bytes holds); otherwise as
+ *           weir_mpmc_shape_of.
+ * If killed: a lane is there or it is not; the next call goes on. */
+WEIR_API weir_status weir_mpmc_grow(void *mem, uint64_t size_bytes, uint32_t made);
+
 /* weir_mpmc_shape_of tells what the ring in mem was made as.
  *
  * Callers:  any thread.  Progress: wait-free.
  * Returns:  WEIR_OK; WEIR_E_INVALID (mem not aligned); WEIR_E_NOT_WEIR (no such ring there); WEIR_E_VERSION;
- *           WEIR_E_CORRUPT (a shape that there is not, or that does not fit size_bytes). */
+ *           WEIR_E_CORRUPT (a shape that there is not, or lanes that do not fit size_bytes). */
 WEIR_API weir_status weir_mpmc_shape_of(const void *mem, uint64_t size_bytes, weir_mpmc_shape *shape);
+
+/* weir_mpmc_lanes tells how many lanes are there.  Callers, Progress, Returns: as weir_mpmc_shape_of. */
+WEIR_API weir_status weir_mpmc_lanes(const void *mem, uint64_t size_bytes, uint32_t *lanes);
 
 /* weir_mpmc_owner tells who has consumer slot `slot`: *owner and *generation are the slot and generation of the
  * consumer that attached to it, or of the one that took it over from a consumer that was gone.  Whoever knows who is
- * gone finds here what to give weir_mpmc_recover.
+ * gone finds here what to give weir_mpmc_recover.  size_bytes need not hold the lanes.
  *
  * Callers:  any thread.  Progress: wait-free.  Ordering: none; it may have changed since.
  * Returns:  WEIR_OK; WEIR_EMPTY (nobody has it); WEIR_E_INVALID (no such slot) and otherwise as weir_mpmc_shape_of. */
@@ -303,8 +324,9 @@ WEIR_API weir_status weir_mpmc_drained(weir_mpmc_producer *p);
  * slot, which must be gone, had claimed and not given back is c's: it comes first, marked redelivered.
  *
  * run_max: the most records that c claims at once, up to WEIR_MPMC_RUN_MAX; 0 means WEIR_MPMC_RUN.  A lower one shares
- * out better what is slow to work on.  handles has room for `count` lanes, at least as many as there are, and is c's
- * until it is detached.
+ * out better what is slow to work on.  handles has room for `count` lanes, at least as many as there may ever be, and
+ * is c's until it is detached.  Where lanes are made beyond size_bytes later, c->room.reach and .reach_arg are set
+ * behind the attach.
  *
  * Callers:  one thread.  Progress: wait-free.  Ordering: acquire (edge MPMC-OWNER).
  * Returns:  WEIR_OK; WEIR_E_INVALID (mem not aligned, no such slot, run_max or count wrong); WEIR_E_IN_USE (another
@@ -320,7 +342,8 @@ WEIR_API weir_status weir_mpmc_consumer_attach(weir_mpmc_consumer *c, void *mem,
  * then delivers it, marked redelivered, before it claims anything new, and frees the slots when that is done.  News
  * that is stale, or that another consumer has acted on, changes nothing.
  *
- * Progress: wait-free; it looks at every consumer slot.  Ordering: acquire (edge MPMC-CLAIM).
+ * Progress: wait-free; it looks at every consumer slot, after it has found every lane that was there for that consumer.
+ * Ordering: acquire (edges MPMC-CLAIM, RING-LANES).
  * Returns:  WEIR_OK (also where there was nothing); WEIR_E_INVALID (no such slot, or it is c itself); WEIR_E_CORRUPT;
  *           WEIR_E_STATE (c is not attached).
  * If killed: each of those slots is still {owner, generation}'s, or c's: two calls find all. */
@@ -429,10 +452,10 @@ static inline weir_status weir_mpmc_pop(weir_mpmc_consumer *c, void *buffer, uin
 
 /* weir_mpmc_ready tells whether a record waits that c may have, without claiming it.
  *
- * Progress: wait-free.  Ordering: none.
+ * Progress: wait-free.  Ordering: none, but for lanes that have come (edge RING-LANES).
  * Returns:  WEIR_OK; WEIR_EMPTY (after a look at every lane); WEIR_FULL (as weir_mpmc_peek); WEIR_E_CORRUPT or
  *           WEIR_E_STATE as weir_mpmc_peek. */
-WEIR_API weir_status weir_mpmc_ready(const weir_mpmc_consumer *c);
+WEIR_API weir_status weir_mpmc_ready(weir_mpmc_consumer *c);
 
 WEIR_END_DECLS
 

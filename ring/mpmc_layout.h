@@ -6,10 +6,11 @@
 
 #include <weir/base/atomic.h>
 #include <weir/base/cacheline.h>
+#include <weir/ring/lanes_private.h>
 #include <weir/ring/mpmc.h>
 
 #define WEIR_MPMC_MAGIC UINT64_C(0x636d706d72696577) /* "weirmpmc" */
-#define WEIR_MPMC_VERSION UINT64_C(1)
+#define WEIR_MPMC_VERSION UINT64_C(2)
 
 /* Behind it: an owner word for each consumer slot, on line pairs; then the lanes. */
 typedef struct weir_mpmc_layout {
@@ -20,7 +21,9 @@ typedef struct weir_mpmc_layout {
     weir_atomic_u64 consumers;
     weir_atomic_u64 slots; /* of each lane, a power of two */
     weir_atomic_u64 record_max;
-    uint8_t constant_pad[WEIR_LINE_PAIR - 48];
+    /* goes up with each lane that is made */
+    weir_atomic_u64 made; /* lanes that are there: the first ones */
+    uint8_t constant_pad[WEIR_LINE_PAIR - 56];
 } weir_mpmc_layout;
 
 _Static_assert(sizeof(weir_mpmc_layout) == WEIR_MPMC_CONTROL, "the owner words begin behind the control block");
@@ -29,6 +32,15 @@ _Static_assert(sizeof(weir_mpmc_layout) == WEIR_MPMC_CONTROL, "the owner words b
 static inline uint64_t weir_mpmc_slots_off(uint32_t consumers)
 {
     return WEIR_LINE_PAIR + ((uint64_t)consumers * WEIR_LINE + WEIR_LINE_PAIR - 1) / WEIR_LINE_PAIR * WEIR_LINE_PAIR;
+}
+
+/* Of a power of two. */
+static inline uint32_t weir_mpmc_shift_of(uint32_t slots)
+{
+    uint32_t shift = 0;
+    while (UINT64_C(1) << shift < slots)
+        shift++;
+    return shift;
 }
 
 static inline uint64_t weir_mpmc_stride(uint32_t record_max)
@@ -57,6 +69,16 @@ static inline weir_atomic_u64 *weir_mpmc_run(weir_atomic_u64 *claim, uint32_t sl
 {
     return weir_word_at(claim, WEIR_LINE_PAIR + (uint64_t)slot * WEIR_LINE);
 }
+
+/* What the control block says, checked; each word of it is read once, for the caller to keep. */
+typedef struct weir_mpmc_sizes {
+    weir_mpmc_shape shape;
+    uint32_t made; /* lanes that are there; shape.lanes: that there may be */
+    weir_ring_room room;
+} weir_mpmc_sizes;
+
+/* weir_mpmc_validate reads it.  Returns: as weir_mpmc_shape_of. */
+weir_status weir_mpmc_validate(const void *mem, uint64_t size_bytes, weir_mpmc_sizes *sizes);
 
 /* ---- the claim word: everything before pos was claimed, last by that consumer slot ---- */
 

@@ -66,21 +66,17 @@ weir_status weir_mpsc_init(void *mem, uint64_t size_bytes, uint32_t lanes, uint6
 
 weir_status weir_mpsc_grow_as(uint64_t magic, void *mem, uint64_t size_bytes, uint32_t made)
 {
-    weir_mpsc_sizes sizes = { 0, 0, 0 };
+    weir_mpsc_sizes sizes = { .made = 0 };
     weir_status status = weir_mpsc_validate(magic, mem, size_bytes, &sizes);
     if (status != WEIR_OK)
         return status;
-    if (made > sizes.lanes || weir_mpsc_footprint(made, sizes.capacity) > size_bytes)
-        return weir_fail(WEIR_E_INVALID, "%u lanes of at most %u, in %llu bytes", made, sizes.lanes,
-                         (unsigned long long)size_bytes);
-    if (made <= sizes.made)
-        return WEIR_OK;
-    status = make_lanes(mem, sizes.capacity, sizes.made, made, 0);
-    if (status != WEIR_OK)
+    status = weir_ring_can_grow(&sizes.room, made);
+    if (status != WEIR_OK || made <= sizes.made)
         return status;
-    /* order MPSC-LANES rel: the lanes before their number.  Without it the consumer can attach to half a lane. */
-    weir_store_rel(&((weir_mpsc_layout *)mem)->made, made);
-    return WEIR_OK;
+    status = make_lanes(mem, sizes.capacity, sizes.made, made, 0);
+    if (status == WEIR_OK)
+        weir_ring_show(&((weir_mpsc_layout *)mem)->made, made);
+    return status;
 }
 
 weir_status weir_mpsc_grow(void *mem, uint64_t size_bytes, uint32_t made)
@@ -102,22 +98,23 @@ weir_status weir_mpsc_validate(uint64_t magic, const void *mem, uint64_t size_by
     if (version != WEIR_MPSC_VERSION)
         return weir_fail(WEIR_E_VERSION, "the ring has layout version %llu, this library knows %llu",
                          (unsigned long long)version, (unsigned long long)WEIR_MPSC_VERSION);
-    uint64_t count = weir_load_rlx(&ring->lanes), bytes = weir_load_rlx(&ring->capacity);
-    /* order MPSC-LANES acq: the number before the lanes. */
-    uint64_t made = weir_load_acq(&ring->made);
-    uint64_t footprint =
-        made <= count && count <= WEIR_MPSC_LANES_MAX ? weir_mpsc_footprint((uint32_t)made, bytes) : 0;
-    if (footprint == 0 || footprint > size_bytes)
+    uint64_t count = weir_load_rlx(&ring->lanes), bytes = weir_load_rlx(&ring->capacity), made = 0;
+    weir_ring_room room = { .bytes = size_bytes, .first_off = WEIR_MPSC_CONTROL, .made = &ring->made };
+    if (count <= WEIR_MPSC_LANES_MAX && weir_mpsc_footprint((uint32_t)count, bytes) != 0) {
+        room.lanes = (uint32_t)count;
+        room.lane_bytes = weir_mpsc_stride(bytes);
+    }
+    if (!weir_ring_made(&room, &made)) /* of a room of no lanes, neither */
         return weir_fail(WEIR_E_CORRUPT, "the ring states %llu lanes of capacity %llu, %llu at most, in %llu bytes",
                          (unsigned long long)made, (unsigned long long)bytes, (unsigned long long)count,
                          (unsigned long long)size_bytes);
-    *sizes = (weir_mpsc_sizes){ (uint32_t)count, (uint32_t)made, bytes };
+    *sizes = (weir_mpsc_sizes){ (uint32_t)made, bytes, room };
     return WEIR_OK;
 }
 
 weir_status weir_mpsc_lanes(const void *mem, uint64_t size_bytes, uint32_t *lanes)
 {
-    weir_mpsc_sizes sizes = { 0, 0, 0 };
+    weir_mpsc_sizes sizes = { .made = 0 };
     weir_status status = weir_mpsc_validate(WEIR_MPSC_MAGIC, mem, size_bytes, &sizes);
     if (status == WEIR_OK)
         *lanes = sizes.made;
@@ -127,7 +124,7 @@ weir_status weir_mpsc_lanes(const void *mem, uint64_t size_bytes, uint32_t *lane
 weir_status weir_mpsc_attach_producer(uint64_t magic, weir_spsc_producer *p, void *mem, uint64_t size_bytes,
                                       uint32_t lane)
 {
-    weir_mpsc_sizes sizes = { 0, 0, 0 };
+    weir_mpsc_sizes sizes = { .made = 0 };
     *p = (weir_spsc_producer){ .fault = WEIR_OK };
     weir_status status = weir_mpsc_validate(magic, mem, size_bytes, &sizes);
     if (status != WEIR_OK)
@@ -148,10 +145,10 @@ weir_status weir_mpsc_producer_attach(weir_spsc_producer *p, void *mem, uint64_t
     return weir_mpsc_attach_producer(WEIR_MPSC_MAGIC, p, mem, size_bytes, lane);
 }
 
-weir_status weir_mpsc_attach_consumer(weir_spsc_consumer *c, void *mem, uint64_t capacity, uint32_t lane)
+weir_status weir_mpsc_attach_consumer(weir_spsc_consumer *c, const weir_ring_room *room, uint64_t capacity,
+                                      uint32_t lane)
 {
-    weir_status status =
-        weir_spsc_consumer_attach(c, weir_mpsc_lane(mem, capacity, lane), weir_spsc_footprint(capacity));
+    weir_status status = weir_spsc_consumer_attach(c, weir_ring_lane(room, lane), weir_spsc_footprint(capacity));
     if (status == WEIR_OK && c->capacity == capacity)
         return WEIR_OK;
     return weir_fail(WEIR_E_CORRUPT, "lane %u of the ring is none of capacity %llu", lane,
@@ -161,63 +158,39 @@ weir_status weir_mpsc_attach_consumer(weir_spsc_consumer *c, void *mem, uint64_t
 weir_status weir_mpsc_consumer_attach(weir_mpsc_consumer *c, void *mem, uint64_t size_bytes,
                                       weir_spsc_consumer *handles, uint32_t count)
 {
-    weir_mpsc_sizes sizes = { 0, 0, 0 };
+    weir_mpsc_sizes sizes = { .made = 0 };
     *c = (weir_mpsc_consumer){ .fault = WEIR_OK };
     weir_status status = weir_mpsc_validate(WEIR_MPSC_MAGIC, mem, size_bytes, &sizes);
     if (status != WEIR_OK)
         return status;
-    if (handles == NULL || count < sizes.lanes)
-        return weir_fail(WEIR_E_INVALID, "the ring may have %u lanes, there is room for the handles of %u", sizes.lanes,
-                         count);
+    if (handles == NULL || count < sizes.room.lanes)
+        return weir_fail(WEIR_E_INVALID, "the ring may have %u lanes, there is room for the handles of %u",
+                         sizes.room.lanes, count);
+    sizes.room.mem = mem;
     for (uint32_t i = 0; i < sizes.made; i++) {
-        status = weir_mpsc_attach_consumer(&handles[i], mem, sizes.capacity, i);
+        status = weir_mpsc_attach_consumer(&handles[i], &sizes.room, sizes.capacity, i);
         if (status != WEIR_OK)
             return status;
     }
     c->lanes = handles;
     c->count = sizes.made;
-    c->room = (weir_mpsc_room){ mem, size_bytes, sizes.capacity, sizes.lanes, NULL, NULL };
+    c->capacity = sizes.capacity;
+    c->room = sizes.room;
     return WEIR_OK;
 }
 
-/* ---- lanes that come later ---- */
-
-bool weir_mpsc_news(const weir_mpsc_room *room, uint32_t known, uint32_t *made)
-{
-    if (known == room->lanes)
-        return false;
-    /* order MPSC-LANES acq: the number before the lanes. */
-    uint64_t there = weir_load_acq(&((const weir_mpsc_layout *)(const void *)room->mem)->made);
-    *made = there <= UINT32_MAX ? (uint32_t)there : UINT32_MAX;
-    return *made > known;
-}
-
-weir_status weir_mpsc_reach(weir_mpsc_room *room, uint32_t made)
-{
-    uint64_t bytes = made <= room->lanes ? weir_mpsc_footprint(made, room->capacity) : 0;
-    if (bytes == 0)
-        return weir_fail(WEIR_E_CORRUPT, "the ring states %u lanes of at most %u", made, room->lanes);
-    if (bytes <= room->bytes)
-        return WEIR_OK;
-    if (room->reach == NULL)
-        return weir_fail(WEIR_E_CORRUPT, "the ring states %u lanes in %llu bytes", made,
-                         (unsigned long long)room->bytes);
-    weir_status status = room->reach(room->reach_arg, bytes);
-    if (status == WEIR_OK)
-        room->bytes = bytes;
-    return status;
-}
+/* ---- reading ---- */
 
 static weir_status look_for_lanes(weir_mpsc_consumer *c)
 {
     uint32_t made;
     if (c->count == 0)
         return c->fault != WEIR_OK ? c->fault : WEIR_E_STATE;
-    if (WEIR_LIKELY(!weir_mpsc_news(&c->room, c->count, &made)))
+    if (WEIR_LIKELY(!weir_ring_news(&c->room, c->count, &made)))
         return WEIR_OK;
-    weir_status status = weir_mpsc_reach(&c->room, made);
+    weir_status status = weir_ring_reach_lanes(&c->room, made);
     for (uint32_t i = c->count; i < made && status == WEIR_OK; i++)
-        status = weir_mpsc_attach_consumer(&c->lanes[i], c->room.mem, c->room.capacity, i);
+        status = weir_mpsc_attach_consumer(&c->lanes[i], &c->room, c->capacity, i);
     if (status != WEIR_OK)
         return weir_mpsc_poison(c, status);
     c->count = made;

@@ -22,6 +22,7 @@
 
 #include <stdint.h>
 
+#include <weir/ring/lanes.h>
 #include <weir/ring/spsc.h>
 
 WEIR_BEGIN_DECLS
@@ -30,24 +31,11 @@ WEIR_BEGIN_DECLS
 #define WEIR_MPSC_CONTROL 256u /* bytes before the first lane */
 #define WEIR_MPSC_TURN 64u     /* records of one lane before the others are looked at */
 
-/* weir_ring_reach is a function of the caller's, for memory that grows: the first `bytes` of the ring are about to be
- * touched.  WEIR_OK: they are there; what else it returns ends the call, and is the handle's fault for good. */
-typedef weir_status weir_ring_reach(void *arg, uint64_t bytes);
-
-/* Where a consumer finds lanes that are made while it is attached. */
-typedef struct weir_mpsc_room {
-    unsigned char *mem;
-    uint64_t bytes; /* that can be touched */
-    uint64_t capacity;
-    uint32_t lanes; /* the most there can be */
-    weir_ring_reach *reach; /* NULL: no more bytes will come */
-    void *reach_arg;
-} weir_mpsc_room;
-
 /* The consumer's private half.  lanes is the caller's memory, a handle for each lane. */
 typedef struct weir_mpsc_consumer {
     weir_spsc_consumer *lanes;
-    weir_mpsc_room room;
+    weir_ring_room room;
+    uint64_t capacity; /* of each lane */
     uint32_t count; /* lanes attached to; 0: not attached, or corrupt */
     uint32_t at;    /* the lane whose turn it is */
     uint32_t left;  /* records of it before the next lane's turn */
@@ -76,7 +64,7 @@ WEIR_API weir_status weir_mpsc_init_some(void *mem, uint64_t size_bytes, uint32_
 /* weir_mpsc_grow makes lanes, empty, until there are `made` of them; more than that stay.  size_bytes holds them.
  *
  * Callers:  one thread at a time; producers and the consumer may be at work.  The consumer finds the new lanes itself.
- * Ordering: release; who finds a lane finds it whole (edge MPSC-LANES).
+ * Ordering: release; who finds a lane finds it whole (edge RING-LANES).
  * Returns:  WEIR_OK; WEIR_E_INVALID (more than the ring may have, or than size_bytes holds); otherwise as
  *           weir_mpsc_producer_attach.
  * If killed: a lane is there or it is not; the next call goes on. */

@@ -4,6 +4,7 @@
 
 #include <weir/base/atomic.h>
 #include <weir/base/cacheline.h>
+#include <weir/ring/lanes_private.h>
 #include <weir/ring/mpsc.h>
 
 #define WEIR_MPSC_MAGIC UINT64_C(0x6373706d72696577)         /* "weirmpsc" */
@@ -39,8 +40,9 @@ static inline void *weir_mpsc_lane(void *mem, uint64_t capacity, uint32_t lane)
 
 /* What the control block says, checked; each word of it is read once, for the caller to keep. */
 typedef struct weir_mpsc_sizes {
-    uint32_t lanes, made;
+    uint32_t made; /* lanes that are there; room.lanes: that there may be */
     uint64_t capacity;
+    weir_ring_room room;
 } weir_mpsc_sizes;
 
 /* What a ring is made of; made: how many of the lanes at once. */
@@ -52,17 +54,11 @@ typedef struct weir_mpsc_plan {
 
 /* weir_mpsc_init_as, _grow_as, _validate and the attaches to one lane are what both kinds share; magic says which. */
 weir_status weir_mpsc_init_as(const weir_mpsc_plan *plan, void *mem, uint64_t size_bytes);
-weir_status weir_mpsc_grow_as(uint64_t magic, void *mem, uint64_t size_bytes, uint32_t lanes);
+weir_status weir_mpsc_grow_as(uint64_t magic, void *mem, uint64_t size_bytes, uint32_t made);
 weir_status weir_mpsc_validate(uint64_t magic, const void *mem, uint64_t size_bytes, weir_mpsc_sizes *sizes);
 weir_status weir_mpsc_attach_producer(uint64_t magic, weir_spsc_producer *p, void *mem, uint64_t size_bytes,
                                       uint32_t lane);
-weir_status weir_mpsc_attach_consumer(weir_spsc_consumer *c, void *mem, uint64_t capacity, uint32_t lane);
-
-/* weir_mpsc_news tells whether lanes have come that the room does not know; *made: how many there are then. */
-bool weir_mpsc_news(const weir_mpsc_room *room, uint32_t known, uint32_t *made);
-
-/* weir_mpsc_reach sees that the lanes up to `made` can be touched.  Returns: WEIR_OK; WEIR_E_CORRUPT; or what the
- * caller's function said. */
-weir_status weir_mpsc_reach(weir_mpsc_room *room, uint32_t made);
+weir_status weir_mpsc_attach_consumer(weir_spsc_consumer *c, const weir_ring_room *room, uint64_t capacity,
+                                      uint32_t lane);
 
 #endif

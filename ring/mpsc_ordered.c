@@ -42,12 +42,13 @@ weir_status weir_mpsc_ordered_producer_attach(weir_mpsc_ordered_producer *p, voi
     return status;
 }
 
-static weir_status attach_lanes(weir_mpsc_ordered_lane *handles, const weir_mpsc_room *room, uint32_t from, uint32_t to)
+static weir_status attach_lanes(weir_mpsc_ordered_lane *handles, const weir_ring_room *room, uint64_t capacity,
+                                uint32_t from, uint32_t to)
 {
     weir_status status = WEIR_OK;
     for (uint32_t i = from; i < to && status == WEIR_OK; i++) {
         handles[i] = (weir_mpsc_ordered_lane){ .has_head = 0 };
-        status = weir_mpsc_attach_consumer(&handles[i].lane, room->mem, room->capacity, i);
+        status = weir_mpsc_attach_consumer(&handles[i].lane, room, capacity, i);
     }
     return status;
 }
@@ -55,21 +56,22 @@ static weir_status attach_lanes(weir_mpsc_ordered_lane *handles, const weir_mpsc
 weir_status weir_mpsc_ordered_consumer_attach(weir_mpsc_ordered_consumer *c, void *mem, uint64_t size_bytes,
                                               weir_mpsc_ordered_lane *handles, uint32_t count)
 {
-    weir_mpsc_sizes sizes = { 0, 0, 0 };
+    weir_mpsc_sizes sizes = { .made = 0 };
     *c = (weir_mpsc_ordered_consumer){ .fault = WEIR_OK };
     weir_status status = weir_mpsc_validate(WEIR_MPSC_ORDERED_MAGIC, mem, size_bytes, &sizes);
     if (status != WEIR_OK)
         return status;
-    if (handles == NULL || count < sizes.lanes)
-        return weir_fail(WEIR_E_INVALID, "the ring may have %u lanes, there is room for the handles of %u", sizes.lanes,
-                         count);
-    weir_mpsc_room room = { mem, size_bytes, sizes.capacity, sizes.lanes, NULL, NULL };
-    status = attach_lanes(handles, &room, 0, sizes.made);
+    if (handles == NULL || count < sizes.room.lanes)
+        return weir_fail(WEIR_E_INVALID, "the ring may have %u lanes, there is room for the handles of %u",
+                         sizes.room.lanes, count);
+    sizes.room.mem = mem;
+    status = attach_lanes(handles, &sizes.room, sizes.capacity, 0, sizes.made);
     if (status != WEIR_OK)
         return status;
     c->lanes = handles;
     c->count = sizes.made;
-    c->room = room;
+    c->capacity = sizes.capacity;
+    c->room = sizes.room;
     return WEIR_OK;
 }
 
@@ -113,11 +115,11 @@ static weir_status look_for_lanes(weir_mpsc_ordered_consumer *c)
     uint32_t made;
     if (c->count == 0)
         return c->fault != WEIR_OK ? c->fault : WEIR_E_STATE;
-    if (WEIR_LIKELY(!weir_mpsc_news(&c->room, c->count, &made)))
+    if (WEIR_LIKELY(!weir_ring_news(&c->room, c->count, &made)))
         return WEIR_OK;
-    weir_status status = weir_mpsc_reach(&c->room, made);
+    weir_status status = weir_ring_reach_lanes(&c->room, made);
     if (status == WEIR_OK)
-        status = attach_lanes(c->lanes, &c->room, c->count, made);
+        status = attach_lanes(c->lanes, &c->room, c->capacity, c->count, made);
     if (status != WEIR_OK)
         return poison(c, status);
     c->count = made;

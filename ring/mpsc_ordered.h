@@ -41,7 +41,8 @@ typedef struct weir_mpsc_ordered_lane {
 
 typedef struct weir_mpsc_ordered_consumer {
     weir_mpsc_ordered_lane *lanes; /* the caller's memory, one for each lane */
-    weir_mpsc_room room;
+    weir_ring_room room;
+    uint64_t capacity;             /* of each lane */
     uint32_t count;                /* lanes attached to; 0: not attached, or corrupt */
     uint32_t heads;                /* lanes that have a head */
     weir_status fault;             /* WEIR_E_CORRUPT once seen */

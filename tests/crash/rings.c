@@ -8,7 +8,7 @@ extern const crash_ring crash_ring_mpsc_grow, crash_ring_mpsc_ordered_grow;
 extern const crash_ring crash_ring_broadcast, crash_ring_broadcast_init;
 extern const crash_ring crash_ring_broadcast_gated, crash_ring_broadcast_gated_init;
 extern const crash_ring crash_ring_latest, crash_ring_latest_init;
-extern const crash_ring crash_ring_mpmc, crash_ring_mpmc_init;
+extern const crash_ring crash_ring_mpmc, crash_ring_mpmc_init, crash_ring_mpmc_grow;
 
 const crash_ring *const crash_rings[] = {
     &crash_ring_spsc_init,         &crash_ring_spsc,
@@ -19,6 +19,7 @@ const crash_ring *const crash_rings[] = {
     &crash_ring_broadcast_gated_init, &crash_ring_broadcast_gated,
     &crash_ring_latest_init,       &crash_ring_latest,
     &crash_ring_mpmc_init,         &crash_ring_mpmc,
+    &crash_ring_mpmc_grow,
 };
 
 const unsigned crash_ring_count = sizeof crash_rings / sizeof crash_rings[0];

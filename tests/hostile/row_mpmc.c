@@ -59,7 +59,8 @@ static void consumer_sane(hostile_ring *r)
     const weir_mpmc_consumer *c = &e->c;
     if (c->count == 0)
         return;
-    HOSTILE_CHECK(c->count <= LANES && c->lanes == e->handles && c->at < c->count && c->slot == e->slot &&
+    HOSTILE_CHECK(c->count <= c->room.lanes && c->room.lanes <= LANES && c->room.bytes == BYTES);
+    HOSTILE_CHECK(c->lanes == e->handles && c->at < c->count && c->slot == e->slot &&
                   c->slot < c->consumers && c->stride == weir_mpmc_stride(c->record_max));
     uint32_t adopted = 0;
     for (uint32_t slot = 0; slot < WEIR_MPMC_CONSUMERS_MAX; slot++)
@@ -231,10 +232,18 @@ static weir_status shape_of(hostile_ring *r, uint64_t random)
     (void)random;
     weir_mpmc_shape shape = { UNTOUCHED, UNTOUCHED, UNTOUCHED, UNTOUCHED };
     weir_status status = weir_mpmc_shape_of(r->mem, BYTES, &shape);
-    uint64_t footprint = weir_mpmc_footprint(&shape);
-    HOSTILE_CHECK(status == WEIR_OK ? footprint != 0 && footprint <= BYTES
+    HOSTILE_CHECK(status == WEIR_OK ? weir_mpmc_footprint(&shape) != 0 /* of lanes that may not be there */
                                     : shape.lanes == UNTOUCHED && shape.consumers == UNTOUCHED &&
                                           shape.slots == UNTOUCHED && shape.record_max == UNTOUCHED);
+    return status;
+}
+
+static weir_status lanes(hostile_ring *r, uint64_t random)
+{
+    (void)random;
+    uint32_t count = UNTOUCHED;
+    weir_status status = weir_mpmc_lanes(r->mem, BYTES, &count);
+    HOSTILE_CHECK(status == WEIR_OK ? count >= 1 && count <= WEIR_MPMC_LANES_MAX : count == UNTOUCHED);
     return status;
 }
 
@@ -326,11 +335,12 @@ static bool may_write(const hostile_ring *r, hostile_side side, uint64_t off)
  * as there are handles.  A leftover is a claim word, a run word and what settles it; an owner word is read and
  * changed. */
 #define WHO (BYTES / WEIR_LINE_PAIR)
-#define SHAPE 6
+#define SHAPE 7
+#define LATER (1 + LANES) /* the number of lanes, and the claim words of those that it says have come */
 #define ROOM (1 + WHO) /* the claim word, the run words */
 #define SETTLE (WHO * (3 * LANES + 1))
 #define CLAIM (WEIR_MPMC_TRIES * (4 + 2 * RUN)) /* the claim word, headers, a confirmation, the claim */
-#define LOOKS (LANES * (3 * WHO + CLAIM + 4))
+#define LOOKS (LATER + LANES * (3 * WHO + CLAIM + 4))
 #define READIES                                                                                                       \
     (HOSTILE_STATUS(WEIR_OK) | HOSTILE_STATUS(WEIR_EMPTY) | HOSTILE_STATUS(WEIR_FULL) |                               \
      HOSTILE_STATUS(WEIR_E_CORRUPT) | HOSTILE_STATUS(WEIR_E_STATE))
@@ -348,16 +358,17 @@ static const hostile_op ops[] = {
     { "consumer_attach next", HOSTILE_ATTACHES_CONSUMER, attach_next, ATTACHES | HOSTILE_STATUS(WEIR_E_IN_USE),
       CONSUMER_LOADS, 0, false },
     { "shape_of", HOSTILE_LOOKS, shape_of, HOSTILE_ATTACH_STATUSES, SHAPE, 0, false },
+    { "lanes", HOSTILE_LOOKS, lanes, HOSTILE_ATTACH_STATUSES, SHAPE, 0, false },
     { "owner", HOSTILE_LOOKS, owner, ATTACHES | HOSTILE_STATUS(WEIR_EMPTY), SHAPE + 1, 0, false },
     { "producer_attach", HOSTILE_ATTACHES_PRODUCER, attach_producer, ATTACHES, SHAPE + 1, 1, false },
     { "peek", HOSTILE_CONSUMES, peek, PEEKS, LOOKS + 1, 0, false },
     { "pop", HOSTILE_CONSUMES, pop, POPS, LOOKS + 1 + SETTLE, 1, false },
     { "pop_more", HOSTILE_CONSUMES, pop_more, POPS, LOOKS + 1, 1, false },
     { "release", HOSTILE_CONSUMES, release, 0, SETTLE, 0, true },
-    { "ready", HOSTILE_CONSUMES, ready, READIES, LANES * (WHO + 2), 0, false },
+    { "ready", HOSTILE_CONSUMES, ready, READIES, LATER + LANES * (WHO + 2), 0, false },
     { "recover", HOSTILE_CONSUMES, recover,
       HOSTILE_STATUS(WEIR_OK) | HOSTILE_STATUS(WEIR_E_INVALID) | HOSTILE_STATUS(WEIR_E_CORRUPT) |
-          HOSTILE_STATUS(WEIR_E_STATE), SHAPE + 1 + 2 * WHO + SETTLE, 0, false },
+          HOSTILE_STATUS(WEIR_E_STATE), SHAPE + 1 + LATER + 2 * WHO + SETTLE, 0, false },
     { "push", HOSTILE_PRODUCES, push, HOSTILE_PUSH_STATUSES, ROOM, 0, false },
     { "push_more", HOSTILE_PRODUCES, push_more, HOSTILE_PUSH_STATUSES, ROOM, 0, false },
     { "reserve", HOSTILE_PRODUCES, reserve, HOSTILE_PUSH_STATUSES, ROOM, 0, false },
@@ -374,7 +385,7 @@ static const hostile_op ops[] = {
 #define FIRST_LANE (WEIR_MPMC_CONTROL + CONSUMERS * WEIR_LINE_PAIR)
 
 static const hostile_words control[] = {
-    { 0, 6, 0 },
+    { 0, 7, 0 },
     { WEIR_MPMC_CONTROL, CONSUMERS, WEIR_LINE_PAIR }, /* owners */
     { FIRST_LANE, LANES, LANE_STRIDE },               /* claims */
     { FIRST_LANE + WEIR_LINE_PAIR, CONSUMERS, WEIR_LINE },               /* runs, */

@@ -307,6 +307,26 @@ Test(kinds_end, what_a_dead_consumer_had_claimed_comes_to_one_that_sleeps)
     CHECK_OK(weir_channel_close(p));
 }
 
+/* And it has never touched that lane, which lies behind what it had mapped. */
+Test(kinds_end, what_a_dead_consumer_had_claimed_of_a_lane_that_came_later_comes_to_one_that_came_before)
+{
+    (void)support_shm_dir();
+    weir_channel *p = open_kind(NAME, WEIR_MPMC, WEIR_PRODUCER, 65536);
+    weir_channel *c = open_kind(NAME, WEIR_MPMC, WEIR_CONSUMER, 0);
+    CHECK_OK(send_id(p, 0, WEIR_NOWAIT));
+    receive_id(c, 0);
+    weir_channel *later = open_kind(NAME, WEIR_MPMC, WEIR_PRODUCER, 0);
+    for (uint64_t id = 0; id < 20; id++)
+        CHECK_OK(send_id(later, id, WEIR_NOWAIT));
+    pid_t child = child_stands(NAME, WEIR_CONSUMER, (weir_channel_options){ .kind = WEIR_MPMC }, claims_some);
+    child_kill(child);
+    check_all_come(c, 20);
+    CHECK_OK(weir_channel_drain(later, WEIR_NOWAIT));
+    CHECK_OK(weir_channel_close(c));
+    CHECK_OK(weir_channel_close(later));
+    CHECK_OK(weir_channel_close(p));
+}
+
 Test(kinds_end, what_a_dead_consumer_had_claimed_comes_to_one_that_always_finds_something)
 {
     (void)support_shm_dir();

@@ -275,3 +275,37 @@ Test(kinds_open, producers_come_one_by_one_while_the_consumer_reads_in_place)
             CHECK(support_entries(dir, true) == 0);
         }
 }
+
+static uint64_t bytes_of_section(void)
+{
+    struct third third;
+    third_open(&third, NAME);
+    uint64_t bytes = weir_section_size(third.section);
+    third_close(&third);
+    return bytes;
+}
+
+Test(kinds_open, a_channel_takes_the_memory_of_the_producers_it_has_had_at_once)
+{
+    (void)support_shm_dir();
+    FOR_EACH_KIND(k) {
+        if (!k->producers)
+            continue;
+        weir_channel *p = open_kind(NAME, k->kind, WEIR_PRODUCER, 0);
+        weir_channel *c = open_kind(NAME, k->kind, WEIR_CONSUMER, 0);
+        uint64_t lane = facts_of(p).capacity, one = bytes_of_section();
+        CHECK(facts_of(p).producers == 64 && one > lane && one < lane + lane / 4);
+        check_works(k, p, c);
+        weir_channel *other = open_kind(NAME, k->kind, WEIR_PRODUCER, 0);
+        uint64_t two = bytes_of_section();
+        CHECK(two - one >= lane && two - one < lane + lane / 4);
+        check_works(k, other, c);
+        CHECK_OK(weir_channel_close(other));
+        other = open_kind(NAME, k->kind, WEIR_PRODUCER, 0); /* in the lane that was left */
+        check_works(k, other, c);
+        CHECK(bytes_of_section() == two);
+        CHECK_OK(weir_channel_close(other));
+        CHECK_OK(weir_channel_close(p));
+        CHECK_OK(weir_channel_close(c));
+    }
+}

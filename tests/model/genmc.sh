@@ -18,8 +18,8 @@ case $harness in
 model_litmus | model_grace) units= ;;
 model_latest) units="ring/latest.c" ;;
 model_broadcast) units="ring/broadcast.c" ;;
-model_mpsc) units="ring/spsc.c ring/mpsc.c ring/mpsc_ordered.c" ;;
-model_mpmc) units="ring/mpmc.c" ;;
+model_mpsc) units="ring/spsc.c ring/lanes.c ring/mpsc.c ring/mpsc_ordered.c" ;;
+model_mpmc) units="ring/mpmc.c ring/mpmc_consumer.c" ;;
 model_broadcast_gated) units="ring/spsc.c ring/broadcast_gated.c" ;;
 model_wake | model_wake_shared)
     units="ring/spsc.c naming/participant.c ipc/channel_peers.c ipc/channel_wait.c ipc/channel_calls.c ipc/kind_spsc.c"

@@ -1,12 +1,13 @@
 /* tests/model/model_mpmc.c - the work queue: claims that race, room that comes back, consumers who are killed at any
- * store, who recover from them, and are killed in that; producers who are killed in a batch.
- * edges: MPMC-INIT MPMC-DATA MPMC-CLAIM MPMC-FREE MPMC-LAP MPMC-OWNER */
+ * store, who recover from them, and are killed in that; producers who are killed in a batch; lanes that come later.
+ * edges: MPMC-INIT MPMC-DATA MPMC-CLAIM MPMC-FREE MPMC-LAP MPMC-OWNER RING-LANES */
 #include <weir/ring/mpmc.h>
 #include <weir/ring/mpmc_layout.h>
 
 #include "explorer.h"
 
 #define CONSUMERS_MAX 3u
+#define LANES_MAX 2u
 #define RECORDS_MAX 8u
 #define START ((UINT64_C(1) << 56) - 3) /* so that positions wrap */
 #define RING_BYTES 1408u
@@ -16,10 +17,11 @@ enum { MARK_EMPTY = 1, MARK_FULL = 2, MARK_KILLED = 4, MARK_AGAIN = 8, MARK_LEFT
 static struct {
     _Alignas(128) unsigned char ring[RING_BYTES];
     weir_mpmc_shape shape;
-    weir_mpmc_producer producer, heir;
+    weir_mpmc_producer producer, heir, later;
     weir_mpmc_consumer c[CONSUMERS_MAX];
-    weir_mpmc_lane lane[CONSUMERS_MAX];
+    weir_mpmc_lane lane[CONSUMERS_MAX][LANES_MAX];
     unsigned records, pushed;
+    unsigned first_later;       /* records from there on are those of the lane that comes later */
     unsigned batch;             /* records of a batch, 0 or 1: none */
     bool came[RECORDS_MAX];     /* as new */
     bool giving[RECORDS_MAX];   /* its release has begun, */
@@ -33,6 +35,7 @@ static void blank(unsigned consumers, unsigned slots)
 {
     model_zero(&rig, sizeof rig);
     rig.shape = (weir_mpmc_shape){ 1, consumers, slots, 8 };
+    rig.first_later = RECORDS_MAX;
     model_share("mpmc", rig.ring, sizeof rig.ring, 0x99);
     MODEL_ASSERT(weir_mpmc_footprint(&rig.shape) <= sizeof rig.ring);
 }
@@ -45,7 +48,7 @@ static void init(void)
 static weir_status attach(unsigned who, uint32_t generation, uint32_t run_max)
 {
     weir_status status = weir_mpmc_consumer_attach(&rig.c[who], rig.ring, sizeof rig.ring, who, generation, run_max,
-                                                   &rig.lane[who], 1);
+                                                   rig.lane[who], LANES_MAX);
     rig.lives[who] = status == WEIR_OK;
     return status;
 }
@@ -114,10 +117,10 @@ static bool take_one(unsigned who)
         model_reached(status == WEIR_EMPTY ? MARK_EMPTY : MARK_AGAIN);
         return status == WEIR_AGAIN;
     }
-    MODEL_ASSERT(status == WEIR_OK && len == sizeof bits && lane == 0);
+    MODEL_ASSERT(status == WEIR_OK && len == sizeof bits);
     WEIR_PAYLOAD_READ(&bits, msg, len);
     unsigned n = (unsigned)(bits & 0xff) - 1;
-    MODEL_ASSERT(n < rig.records && bits == message(n) && !model_noted(&rig.done[n]));
+    MODEL_ASSERT(n < rig.records && bits == message(n) && !model_noted(&rig.done[n]) && lane == (n >= rig.first_later));
     MODEL_ASSERT(again || !rig.came[n]); /* as new: once */
     if (again)
         model_reached(MARK_LEFT);
@@ -150,6 +153,7 @@ static void check(void)
     for (unsigned n = 0; n < rig.records; n++)
         MODEL_ASSERT(rig.done[n] || (rig.giving[n] && somebody_was_killed()));
     MODEL_ASSERT(weir_mpmc_drained(rig.heir.consumers != 0 ? &rig.heir : &rig.producer) == WEIR_OK);
+    MODEL_ASSERT(rig.first_later == RECORDS_MAX || weir_mpmc_drained(&rig.later) == WEIR_OK);
     for (unsigned i = 0; i < rig.shape.consumers; i++)
         if (rig.lives[i])
             MODEL_ASSERT(weir_mpmc_ready(&rig.c[i]) == WEIR_EMPTY);
@@ -325,7 +329,7 @@ static void take_freed_slot(void)
 
 static void check_held(void)
 {
-    weir_mpmc_run_state run = weir_mpmc_run_of(weir_load_rlx(weir_mpmc_run(rig.lane[0].claim, 0)));
+    weir_mpmc_run_state run = weir_mpmc_run_of(weir_load_rlx(weir_mpmc_run(rig.lane[0][0].claim, 0)));
     MODEL_ASSERT(run.left == 1 && !run.intent && run.pos == ((START + 2) & WEIR_MPMC_POS_MASK));
 }
 
@@ -345,7 +349,7 @@ static void setup_leaves(void)
 
 static void check_left(void)
 {
-    weir_mpmc_run_state run = weir_mpmc_run_of(weir_load_rlx(weir_mpmc_run(rig.lane[0].claim, 0)));
+    weir_mpmc_run_state run = weir_mpmc_run_of(weir_load_rlx(weir_mpmc_run(rig.lane[0][0].claim, 0)));
     MODEL_ASSERT(run.left != 0 && !run.intent);
 }
 
@@ -442,3 +446,78 @@ MODEL(made) = { .name = "mpmc: ends that wait for it", .setup = setup_init, .che
                              { .name = "producer", .run = attach_and_push },
                              { .name = "consumer", .run = attach_and_take } },
                 .preemptions = 2, .stale = 1, .must_reach = MARK_OTHER, .random = 20000 };
+
+/* ---- a lane that is made while the others are at work ---- */
+
+/* A record is in the first lane; those that come later are numbered behind it. */
+static void setup_one_of_two(unsigned consumers, unsigned later)
+{
+    blank(consumers, 2);
+    rig.shape.lanes = 2;
+    rig.records = 1 + later;
+    rig.first_later = 1;
+    MODEL_ASSERT(weir_mpmc_footprint(&rig.shape) <= sizeof rig.ring);
+    MODEL_ASSERT(weir_mpmc_init_some(rig.ring, sizeof rig.ring, &rig.shape, 1, START) == WEIR_OK);
+    MODEL_ASSERT(weir_mpmc_producer_attach(&rig.producer, rig.ring, sizeof rig.ring, 0) == WEIR_OK);
+    MODEL_ASSERT(push_one(&rig.producer, 0, false));
+    rig.pushed = 1;
+}
+
+static void setup_growing(void)
+{
+    setup_one_of_two(1, 1);
+    MODEL_ASSERT(attach(0, 1, 2) == WEIR_OK);
+}
+
+static void grow_alone(void)
+{
+    MODEL_ASSERT(weir_mpmc_grow(rig.ring, sizeof rig.ring, 2) == WEIR_OK);
+}
+
+static void grow_and_push(void)
+{
+    grow_alone();
+    MODEL_ASSERT(weir_mpmc_producer_attach(&rig.later, rig.ring, sizeof rig.ring, 1) == WEIR_OK);
+    push_rest(&rig.later);
+}
+
+MODEL(growing) = { .name = "mpmc: a lane that is made later", .setup = setup_growing, .check = check,
+                   .threads = { { .name = "grower", .run = grow_and_push }, { .name = "consumer", .run = take_0 } },
+                   .preemptions = 2, .stale = 2, .must_reach = MARK_EMPTY, .random = 20000 };
+
+/* A consumer that comes in the middle of it finds one lane, or two whole ones. */
+static void setup_coming(void) { setup_one_of_two(1, 0); }
+
+static void come(void)
+{
+    MODEL_ASSERT(attach(0, 1, 2) == WEIR_OK);
+    model_reached(rig.c[0].count == 1 ? MARK_EMPTY : MARK_OTHER);
+    MODEL_ASSERT(rig.c[0].count == 1 || rig.lane[0][1].claim_pos == 0);
+}
+
+MODEL(coming) = { .name = "mpmc: a consumer comes while a lane is made", .setup = setup_coming,
+                  .threads = { { .name = "grower", .run = grow_alone }, { .name = "consumer", .run = come } },
+                  .preemptions = 2, .stale = 3, .must_reach = MARK_EMPTY | MARK_OTHER, .random = 20000 };
+
+/* Who is killed had a run in a lane that its heir has not heard of. */
+static void setup_dies_later(void)
+{
+    setup_one_of_two(2, 2);
+    MODEL_ASSERT(attach(0, 1, 2) == WEIR_OK && attach(1, 1, 2) == WEIR_OK);
+}
+
+static void succeed_1_as_0(void)
+{
+    rig.lives[1] = false;
+    if (model_killed(2))
+        model_reached(MARK_KILLED);
+    succeed(0, 1);
+}
+
+MODEL(dies_in_a_new_lane) = { .name = "mpmc: a consumer is killed in a lane that its heir does not know",
+                              .setup = setup_dies_later, .check = check,
+                              .threads = { { .name = "grower", .run = grow_and_push },
+                                           { .name = "consumer", .run = take_1, .victim = true },
+                                           { .name = "heir", .run = succeed_1_as_0, .after = 2 } },
+                              .preemptions = 1, .stale = 2, .kills = 1, .must_reach = MARK_KILLED | MARK_LEFT,
+                              .random = 20000 };

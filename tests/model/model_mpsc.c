@@ -1,6 +1,6 @@
 /* tests/model/model_mpsc.c - many producers: each one's records in order, and in mpsc_ordered one order for all; a
  * producer is killed and succeeded while the others go on.
- * edges: MPSC-INIT MPSC-LANES SPSC-DATA SPSC-FREE */
+ * edges: MPSC-INIT RING-LANES SPSC-DATA SPSC-FREE */
 #include <weir/ring/mpsc.h>
 #include <weir/ring/mpsc_layout.h>
 #include <weir/ring/mpsc_ordered.h>

@@ -88,7 +88,7 @@ static void play(uint32_t slots, uint64_t records, uint64_t seed)
                 .b = mmap(NULL, sizeof(work_board), PROT_READ | PROT_WRITE, flags, -1, 0), .seed = seed };
     pid_t pids[ENDS];
     CHECK(s.mem != MAP_FAILED && s.b != MAP_FAILED);
-    work_make(s.b, s.mem, bytes, shape, records);
+    work_make(s.b, s.mem, bytes, shape, shape.lanes, records);
     for (uint32_t id = 0; id < ENDS; id++)
         pids[id] = start(&s, id);
     while (look_after(&s, pids) != 0) {

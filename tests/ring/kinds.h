@@ -50,6 +50,9 @@ typedef struct ring_kind {
     uint64_t (*footprint)(const ring *r);
     uint32_t (*record_max)(uint64_t capacity);
     weir_status (*init)(ring *r, uint64_t start_pos);
+    /* Of kinds whose lanes may come later (NULL: of others); a lane for each of r->producers at most. */
+    weir_status (*init_some)(ring *r, uint32_t made, uint64_t start_pos);
+    weir_status (*grow)(void *mem, uint64_t size_bytes, uint32_t made);
     weir_status (*attach_producer)(ring *r, unsigned producer);
     weir_status (*attach_consumer)(ring *r);
     weir_status (*push)(ring *r, unsigned producer, const void *msg, uint64_t len, bool more);
@@ -100,6 +103,10 @@ static inline weir_status mpsc_init(ring *r, uint64_t start)
 {
     return weir_mpsc_init(r->mem, r->bytes, r->producers, r->capacity, start);
 }
+static inline weir_status mpsc_init_some(ring *r, uint32_t made, uint64_t start)
+{
+    return weir_mpsc_init_some(r->mem, r->bytes, r->producers, made, r->capacity, start);
+}
 static inline weir_status mpsc_attach_tx(ring *r, unsigned p)
 {
     return weir_mpsc_producer_attach(&r->tx.lane[p], r->mem, r->bytes, p);
@@ -121,6 +128,10 @@ static inline weir_status mpsc_ready(ring *r) { return weir_mpsc_ready(&r->rx.mp
 static inline weir_status ordered_init(ring *r, uint64_t start)
 {
     return weir_mpsc_ordered_init(r->mem, r->bytes, r->producers, r->capacity, start, start / 8);
+}
+static inline weir_status ordered_init_some(ring *r, uint32_t made, uint64_t start)
+{
+    return weir_mpsc_ordered_init_some(r->mem, r->bytes, r->producers, made, r->capacity, start, start / 8);
 }
 static inline weir_status ordered_attach_tx(ring *r, unsigned p)
 {
@@ -263,6 +274,11 @@ static inline weir_status mpmc_init(ring *r, uint64_t start)
     weir_mpmc_shape shape = mpmc_shape(r);
     return weir_mpmc_init(r->mem, r->bytes, &shape, start & WEIR_MPMC_POS_MASK);
 }
+static inline weir_status mpmc_init_some(ring *r, uint32_t made, uint64_t start)
+{
+    weir_mpmc_shape shape = mpmc_shape(r);
+    return weir_mpmc_init_some(r->mem, r->bytes, &shape, made, start & WEIR_MPMC_POS_MASK);
+}
 static inline weir_status mpmc_attach_tx(ring *r, unsigned p)
 {
     return weir_mpmc_producer_attach(&r->tx.mpmc[p], r->mem, r->bytes, p);
@@ -306,12 +322,13 @@ static const ring_kind ring_kinds[] = {
     { .name = "mpsc", .producers = 3, .capacity_min = WEIR_SPSC_CAPACITY_MIN, .footprint = mpsc_footprint,
       .record_max = weir_spsc_record_max, .init = mpsc_init, .attach_producer = mpsc_attach_tx,
       .attach_consumer = mpsc_attach_rx, LANE_CALLS, .pop_more = mpsc_pop, .release = mpsc_release,
-      .ready = mpsc_ready },
+      .ready = mpsc_ready, .init_some = mpsc_init_some, .grow = weir_mpsc_grow },
     { .name = "mpsc-ordered", .producers = 3, .capacity_min = WEIR_SPSC_CAPACITY_MIN, .one_order = true,
       .footprint = mpsc_footprint, .record_max = weir_mpsc_ordered_record_max, .init = ordered_init,
       .attach_producer = ordered_attach_tx, .attach_consumer = ordered_attach_rx, .push = ordered_push,
       .reserve = ordered_reserve, .commit = ordered_commit, .flush = ordered_flush, .pop_more = ordered_pop,
-      .release = ordered_release, .ready = ordered_ready },
+      .release = ordered_release, .ready = ordered_ready, .init_some = ordered_init_some,
+      .grow = weir_mpsc_ordered_grow },
     { .name = "broadcast", .producers = 1, .capacity_min = WEIR_BROADCAST_CAPACITY_MIN, .one_order = true, .lossy = true,
       .footprint = broadcast_footprint, .record_max = weir_broadcast_record_max, .init = broadcast_init,
       .attach_producer = broadcast_attach_tx, .attach_consumer = broadcast_attach_rx, .push = broadcast_push,
@@ -326,7 +343,7 @@ static const ring_kind ring_kinds[] = {
       .footprint = mpmc_footprint, .record_max = mpmc_record_max, .init = mpmc_init,
       .attach_producer = mpmc_attach_tx, .attach_consumer = mpmc_attach_rx, .push = mpmc_push,
       .reserve = mpmc_reserve, .commit = mpmc_commit, .flush = mpmc_flush, .pop_more = mpmc_pop,
-      .release = mpmc_release, .ready = mpmc_ready },
+      .release = mpmc_release, .ready = mpmc_ready, .init_some = mpmc_init_some, .grow = weir_mpmc_grow },
 };
 #define RING_KINDS (sizeof ring_kinds / sizeof ring_kinds[0])
 

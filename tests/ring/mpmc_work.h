@@ -22,6 +22,7 @@ enum work_mark { WORK_NEVER, WORK_CAME, WORK_GIVING, WORK_GIVEN };
 typedef struct work_board {
     weir_mpmc_shape shape;
     uint64_t bytes, records; /* of each lane */
+    uint32_t made;           /* lanes that are there at first */
     weir_atomic_u64 dead[WORK_CONSUMERS]; /* the highest generation of that slot that is gone, and known to be */
     weir_atomic_u64 life[WORK_CONSUMERS]; /* the newest that began */
     weir_atomic_u64 ended;                /* a bit for each lane: all was pushed */
@@ -39,6 +40,9 @@ typedef struct work_consumer {
     struct { uint32_t lane, seq; } held[WORK_HELD_MAX];
     uint32_t count;
 } work_consumer;
+
+/* Where a lane begins. */
+static inline uint64_t work_start(const work_board *b, uint32_t lane) { return lane < b->made ? WORK_START : 0; }
 
 static inline uint32_t work_length(uint64_t seq, uint32_t lane)
 {
@@ -60,7 +64,7 @@ static inline bool work_produce(work_board *b, void *mem, uint32_t lane, uint64_
     weir_mpmc_producer p;
     unsigned char msg[WORK_RECORD_MAX];
     CHECK_OK(weir_mpmc_producer_attach(&p, mem, b->bytes, lane));
-    uint64_t seq = (p.pos - WORK_START) & WEIR_MPMC_POS_MASK;
+    uint64_t seq = (p.pos - work_start(b, lane)) & WEIR_MPMC_POS_MASK;
     while (seq < b->records) {
         uint64_t bits = support_random(random);
         bool more = bits % 4 == 0 && seq + 1 < b->records;
@@ -202,20 +206,22 @@ static inline void work_check(work_board *b, void *mem)
     for (uint32_t lane = 0; lane < b->shape.lanes; lane++) {
         weir_mpmc_producer p;
         CHECK_OK(weir_mpmc_producer_attach(&p, mem, b->bytes, lane));
-        CHECK(((p.pos - WORK_START) & WEIR_MPMC_POS_MASK) == b->records);
+        CHECK(((p.pos - work_start(b, lane)) & WEIR_MPMC_POS_MASK) == b->records);
         CHECK_OK(weir_mpmc_drained(&p));
         for (uint64_t seq = 0; seq < b->records; seq++)
             CHECK(weir_load32_rlx(&b->marks[lane][seq]) >= WORK_GIVING);
     }
 }
 
-static inline void work_make(work_board *b, void *mem, uint64_t bytes, weir_mpmc_shape shape, uint64_t records)
+static inline void work_make(work_board *b, void *mem, uint64_t bytes, weir_mpmc_shape shape, uint32_t made,
+                             uint64_t records)
 {
     b->shape = shape;
+    b->made = made;
     b->records = records < WORK_RECORDS ? records : WORK_RECORDS;
     b->bytes = weir_mpmc_footprint(&shape);
     CHECK(b->bytes != 0 && b->bytes <= bytes);
-    CHECK_OK(weir_mpmc_init(mem, b->bytes, &shape, WORK_START));
+    CHECK_OK(weir_mpmc_init_some(mem, b->bytes, &shape, made, WORK_START));
 }
 
 #endif

@@ -260,18 +260,40 @@ static void random_push(ring *r, struct queue *q, uint64_t *random)
     q->at[at].len = len;
 }
 
-static void differential(const ring_kind *kind, uint64_t capacity, uint64_t start, uint64_t *random)
+/* One with the first lane alone; r->producers is how many are there. */
+static void make_some(ring *r, const ring_kind *kind, uint64_t capacity, uint64_t start)
+{
+    ring_make(r, kind, kind->producers, capacity, start);
+    memset(r->mem, 0xee, r->bytes);
+    CHECK_OK(kind->init_some(r, 1, start));
+    r->producers = 1;
+    ring_attach(r);
+}
+
+static void grow(ring *r)
+{
+    CHECK_OK(r->kind->grow(r->mem, r->bytes, r->producers + 1));
+    CHECK_OK(r->kind->attach_producer(r, r->producers));
+    r->producers++;
+}
+
+static void differential(const ring_kind *kind, uint64_t capacity, uint64_t start, bool grows, uint64_t *random)
 {
     static struct queue q;
     ring r;
     memset(&q, 0, sizeof q);
-    ring_make(&r, kind, kind->producers, capacity, start);
+    if (grows)
+        make_some(&r, kind, capacity, start);
+    else
+        ring_make(&r, kind, kind->producers, capacity, start);
     for (uint64_t step = 0; step < support_count(20000); step++) {
         uint64_t what = support_random(random) % 100;
         uint64_t burst = support_random(random) % 16;
         uint32_t len;
         unsigned from;
         uint64_t lost = 0;
+        if (r.producers < kind->producers && step % 128 == 127)
+            grow(&r);
         if (what < 45) {
             for (uint64_t i = 0; i < burst; i++)
                 random_push(&r, &q, random);
@@ -306,7 +328,15 @@ Test(conformance, random_operations_give_what_plain_queues_give, .timeout = 120)
     for (size_t k = 0; k < RING_KINDS; k++)
         for (size_t s = 0; s < STARTS; s++)
             for (uint64_t capacity = ring_kinds[k].capacity_min; capacity <= 4096; capacity *= 4)
-                differential(&ring_kinds[k], capacity, starts[s], &random);
+                differential(&ring_kinds[k], capacity, starts[s], false, &random);
+}
+
+Test(conformance, lanes_that_come_under_their_ends_give_what_plain_queues_give, .timeout = 120)
+{
+    uint64_t random = support_seed();
+    for (size_t k = 0; k < RING_KINDS; k++)
+        for (uint64_t turn = 0; turn < 20 && ring_kinds[k].grow != NULL; turn++)
+            differential(&ring_kinds[k], ring_kinds[k].capacity_min << turn % 5, starts[turn % STARTS], true, &random);
 }
 
 /* ---- taken over ---- */

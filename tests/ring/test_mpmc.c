@@ -488,7 +488,7 @@ Test(mpmc, what_cannot_be_attached_to_is_refused)
 {
     rig r;
     weir_mpmc_shape shape;
-    uint32_t owner, generation;
+    uint32_t owner, generation, lanes;
     make(&r, 2, 2, 8, 0);
     CHECK_OK(weir_mpmc_shape_of(r.mem, r.bytes, &shape));
     cr_assert(shape.lanes == 2 && shape.consumers == 2 && shape.slots == 8 && shape.record_max == RECORD_MAX);
@@ -508,15 +508,24 @@ Test(mpmc, what_cannot_be_attached_to_is_refused)
     CHECK_OK(weir_mpmc_consumer_attach(c, r.mem, r.bytes, 0, 3, 0, h, LANES));
     CHECK_STATUS(weir_mpmc_recover(c, 2, 0), WEIR_E_INVALID);
     CHECK_STATUS(weir_mpmc_recover(c, 0, 3), WEIR_E_INVALID);
-    static const struct { uint64_t off, value; weir_status status; } words[] = {
-        { 0, 0, WEIR_E_NOT_WEIR }, { 8, 2, WEIR_E_VERSION }, { 16, 3, WEIR_E_CORRUPT }, { 24, 257, WEIR_E_CORRUPT },
-        { 32, 12, WEIR_E_CORRUPT }, { 40, UINT64_C(1) << 32 | 40, WEIR_E_CORRUPT }, { 16, 0, WEIR_E_CORRUPT },
+    static const struct { uint64_t off, value; weir_status status; bool owner; } words[] = {
+        { 0, 0, WEIR_E_NOT_WEIR, false },       { 8, 1, WEIR_E_VERSION, false },
+        { 8, 3, WEIR_E_VERSION, false },        { 24, 257, WEIR_E_CORRUPT, false },
+        { 32, 12, WEIR_E_CORRUPT, false },      { 40, UINT64_C(1) << 32 | 40, WEIR_E_CORRUPT, false },
+        { 16, 0, WEIR_E_CORRUPT, false },       { 16, 257, WEIR_E_CORRUPT, false },
+        { 24, 100, WEIR_E_CORRUPT, false },     /* their owner words have no room */
+        { 48, 0, WEIR_E_CORRUPT, true },        { 48, 3, WEIR_E_CORRUPT, true }, /* lanes that are there; */
+        { 48, UINT64_MAX, WEIR_E_CORRUPT, true }, { 16, 1, WEIR_E_CORRUPT, true },
+        { 32, 16, WEIR_E_CORRUPT, true },       /* lanes are no business of the owner words */
     };
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
         uint64_t was = weir_load_rlx(weir_word_at(r.mem, words[i].off));
         weir_store_rlx(weir_word_at(r.mem, words[i].off), words[i].value);
         CHECK_STATUS(weir_mpmc_shape_of(r.mem, r.bytes, &shape), words[i].status);
-        CHECK_STATUS(weir_mpmc_owner(r.mem, r.bytes, 0, &owner, &generation), words[i].status);
+        CHECK_STATUS(weir_mpmc_owner(r.mem, r.bytes, 0, &owner, &generation),
+                     words[i].owner ? WEIR_OK : words[i].status);
+        CHECK_STATUS(weir_mpmc_lanes(r.mem, r.bytes, &lanes), words[i].status);
+        CHECK_STATUS(weir_mpmc_grow(r.mem, r.bytes, 1), words[i].status);
         CHECK_STATUS(weir_mpmc_producer_attach(&r.p[0], r.mem, r.bytes, 0), words[i].status);
         CHECK_STATUS(weir_mpmc_consumer_attach(c, r.mem, r.bytes, 0, 100, 0, h, LANES), words[i].status);
         weir_store_rlx(weir_word_at(r.mem, words[i].off), was);

@@ -224,7 +224,7 @@ static weir_status grow(unsigned k, ring *r, uint64_t bytes, uint32_t made)
     return k == 0 ? weir_mpsc_grow(r->mem, bytes, made) : weir_mpsc_ordered_grow(r->mem, bytes, made);
 }
 
-static weir_mpsc_room *room(unsigned k, ring *r) { return k == 0 ? &r->rx.mpsc.room : &r->rx.ordered.room; }
+static weir_ring_room *room(unsigned k, ring *r) { return k == 0 ? &r->rx.mpsc.room : &r->rx.ordered.room; }
 
 /* A ring of up to 4 lanes in the memory of one. */
 static void make_one_of_four(unsigned k, ring *r)

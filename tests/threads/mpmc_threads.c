@@ -1,6 +1,7 @@
 /* The work queue between threads: producers and consumers at once, on lanes so small that they are full and empty all
  * the time; producers are replaced in the middle of a batch, consumers with records in hand, and others recover from
- * them.  Under ThreadSanitizer payload is plain memory: a missing order is a race. */
+ * them; lanes are there from the start, or are made when their producer comes.  Under ThreadSanitizer payload is plain
+ * memory: a missing order is a race. */
 #include "ring/mpmc_work.h"
 
 #include <pthread.h>
@@ -11,6 +12,7 @@ typedef struct stage {
     void *mem;
     bool mortal;
     uint64_t seed;
+    pthread_mutex_t one_grows;
 } stage;
 
 typedef struct end {
@@ -22,6 +24,11 @@ static void *produce(void *arg)
 {
     const end *e = arg;
     uint64_t random = e->s->seed + e->id + 1;
+    if (e->id >= e->s->b->made) {
+        CHECK(pthread_mutex_lock(&e->s->one_grows) == 0);
+        CHECK_OK(weir_mpmc_grow(e->s->mem, e->s->b->bytes, e->id + 1));
+        CHECK(pthread_mutex_unlock(&e->s->one_grows) == 0);
+    }
     while (!work_produce(e->s->b, e->s->mem, e->id, &random, e->s->mortal))
         continue;
     return NULL;
@@ -43,16 +50,16 @@ static void *consume(void *arg)
     return NULL;
 }
 
-static void play(weir_mpmc_shape shape, bool mortal, uint64_t records, uint64_t seed)
+static void play(weir_mpmc_shape shape, uint32_t made, bool mortal, uint64_t records, uint64_t seed)
 {
     uint64_t bytes = weir_mpmc_footprint(&shape);
     stage s = { .b = calloc(1, sizeof *s.b), .mem = aligned_alloc(128, (bytes + 127) / 128 * 128), .mortal = mortal,
-                .seed = seed };
+                .seed = seed, .one_grows = PTHREAD_MUTEX_INITIALIZER };
     pthread_t producers[WORK_LANES], consumers[WORK_CONSUMERS];
     end ends[WORK_LANES + WORK_CONSUMERS];
     CHECK(s.b != NULL && s.mem != NULL);
     memset(s.mem, 0xee, bytes);
-    work_make(s.b, s.mem, bytes, shape, records);
+    work_make(s.b, s.mem, bytes, shape, made, records);
     for (uint32_t i = 0; i < shape.lanes; i++) {
         ends[i] = (end){ &s, i };
         CHECK(pthread_create(&producers[i], NULL, produce, &ends[i]) == 0);
@@ -66,8 +73,8 @@ static void play(weir_mpmc_shape shape, bool mortal, uint64_t records, uint64_t 
     for (uint32_t i = 0; i < shape.consumers; i++)
         CHECK(pthread_join(consumers[i], NULL) == 0);
     work_check(s.b, s.mem);
-    printf("%u producers, %u consumers, %u slots: %llu records of each, %llu redelivered\n", shape.lanes,
-           shape.consumers, shape.slots, (unsigned long long)s.b->records,
+    printf("%u producers, %u of them late, %u consumers, %u slots: %llu records of each, %llu redelivered\n",
+           shape.lanes, shape.lanes - made, shape.consumers, shape.slots, (unsigned long long)s.b->records,
            (unsigned long long)weir_load_rlx(&s.b->again));
     free(s.mem);
     free(s.b);
@@ -80,7 +87,8 @@ int main(void)
         for (uint32_t ends = 1; ends <= 8; ends *= 2)
             for (unsigned mortal = 0; mortal < 2; mortal++) {
                 weir_mpmc_shape shape = { ends, ends == 8 ? 3 : ends + mortal, slots, WORK_RECORD_MAX };
-                play(shape, mortal != 0, support_count(20000), support_random(&seed));
+                uint32_t made = 1 + (uint32_t)(support_random(&seed) % ends); /* one, some or all */
+                play(shape, made, mortal != 0, support_count(20000), support_random(&seed));
             }
     return 0;
 }
