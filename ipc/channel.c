@@ -120,16 +120,16 @@ static void introduce(struct channel_cold *cold)
     weir_store_rlx(&member->since_ns, (uint64_t)weir_os_wall_ns());
     for (unsigned i = 0; i < WEIR_COUNTS; i++)
         weir_store_rlx(&member->count_before[i], weir_load_rlx(&member->count[i]));
+    weir_channel_ask_alerts(cold, false); /* which a dead holder may have */
 }
 
 /* What others' threads look at stays where it is until close. */
 static void look_after(weir_channel *channel)
 {
     struct channel_cold *cold = channel_cold(channel);
-    weir_channel_layout *layout = cold->view.base;
-    cold->member = &layout->member[cold->slot];
+    cold->member = &cold->layout->member[cold->slot];
     channel->messages = &cold->member->count[WEIR_COUNT_MESSAGES];
-    channel->sleeper = cold->role == WEIR_PRODUCER ? &cold->member->sleeper : &layout->consumer;
+    channel->sleeper = cold->role == WEIR_PRODUCER ? &cold->member->sleeper : &cold->layout->consumer;
 }
 
 /* Compares, states what is not stated yet, and attaches to the ring if there is one; then announces itself: who is
@@ -213,6 +213,7 @@ static void leave(weir_channel *channel)
     struct channel_cold *cold = channel_cold(channel);
     if (cold->attached && cold->kind->detach != NULL)
         cold->kind->detach(channel);
+    weir_channel_hush(channel);
     if (cold->claimed) {
         (void)weir_participant_leave(cold->section, cold->slot);
         weir_channel_wake_peers(channel);
@@ -248,6 +249,7 @@ weir_status weir_channel_open(weir_channel **out, const char *name, weir_role ro
     cold->wait = options->wait;
     cold->pauses = 1;
     cold->capacity = terms.capacity;
+    cold->record_bytes = terms.record_bytes;
     cold->type = terms.type;
     struct weir_detail detail;
     weir_detail_save(&detail);

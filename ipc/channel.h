@@ -191,6 +191,42 @@ WEIR_API weir_status weir_channel_drain(weir_channel *channel, weir_timeout time
  * If killed: as a participant killed between two calls. */
 WEIR_API weir_status weir_channel_wait_peer(weir_channel *channel, weir_timeout timeout);
 
+/* weir_channel_descriptor gives a descriptor for poll(2), epoll(7) and the loops built on them.  It is readable (POLLIN)
+ * from when a consumer may have a message to receive, or a producer room for one, or there is an end to hear of, until a
+ * call with WEIR_NOWAIT has returned WEIR_EMPTY, or WEIR_FULL: level semantics, and now and then without a reason.  So:
+ * when it is readable, call with WEIR_NOWAIT until that is what you get.  It stays the library's: do not read, write or
+ * close it; it goes with the handle.
+ *
+ * Senders pay for it only after that WEIR_EMPTY, once: an open, a write and a close.  A sender that was stopped between
+ * its message and that write keeps the descriptor quiet until it goes on, or dies: give the loop a timeout where that
+ * matters.  Deaths are told by the process's watch.
+ *
+ * Made of: a FIFO beside the section (a file NAME@SLOT), which goes with the handle or, if it is killed, with the section.
+ * Returns:  WEIR_OK; WEIR_E_FORKED; WEIR_E_BUSY; WEIR_E_PERMISSION (the section is another user's); WEIR_E_NO_MEMORY
+ *           (descriptors, inotify instances); WEIR_E_NO_SPACE; WEIR_E_UNSUPPORTED (no inotify, no /proc);
+ *           WEIR_E_NOT_FOUND (the channel's name was removed); WEIR_E_NOT_WEIR (something else has that file's name);
+ *           WEIR_E_OS.
+ * If killed: as a participant killed between two calls. */
+WEIR_API weir_status weir_channel_descriptor(weir_channel *channel, int *descriptor);
+
+/* weir_wait_any waits until one of the handles has something to do, up to timeout: a consumer a message, a producer room
+ * for a message of its record_bytes, either an end or a fault; its next call with WEIR_NOWAIT then tells (or, of kinds
+ * with several consumers, another was faster).  *which becomes its index.  The first look is at the one behind the old
+ * *which, so that a loop that passes it on serves all alike; 0 will do at first.  It waits as the first handle does
+ * (weir_wait).
+ *
+ * Up to 128 handles sleep in one futex_waitv(2); more, or on a kernel without it (before Linux 5.16), in poll(2), for
+ * which each handle gets a descriptor (weir_channel_descriptor) that it keeps.  A call costs a look at each handle, and a
+ * sleep some 0.1 us more for each.
+ *
+ * Callers:  none of the handles may be in another call.
+ * Returns:  WEIR_OK; WEIR_TIMEOUT; WEIR_EMPTY (WEIR_NOWAIT); WEIR_CANCELLED (*which: whose cancel it was);
+ *           WEIR_E_INVALID (no handles, a NULL among them, no which); WEIR_E_BUSY (one is in a call, or is there twice);
+ *           WEIR_E_FORKED; WEIR_E_NO_MEMORY; as weir_channel_descriptor, where that is needed.
+ * If killed: as a participant killed between two calls. */
+WEIR_API weir_status weir_wait_any(weir_channel *const *channels, uint32_t count, uint32_t *which,
+                                   weir_timeout timeout);
+
 /* weir_channel_cancel makes the call that waits on the handle return WEIR_CANCELLED, or else the next that has to wait.
  * That call has done nothing: no message is lost.  Any number of cancels before it are one.
  *
@@ -204,7 +240,7 @@ WEIR_API weir_status weir_channel_cancel(weir_channel *channel);
 /* A sleeper's words in the section: it sleeps on armed, and wants to be woken when the peer reaches want_pos. */
 typedef struct weir_sleeper {
     weir_atomic_u32 armed;
-    uint32_t pad;
+    weir_atomic_u32 alerts; /* a producer's: not 0 where it has a descriptor */
     weir_atomic_u64 want_pos;
 } weir_sleeper;
 
@@ -223,6 +259,7 @@ struct weir_channel {      /* on a page that a fork clears: in a child everythin
     weir_atomic_u64 *messages; /* this end's counter in the section; there whenever an end is attached */
     weir_sleeper *sleeper; /* where this end sleeps */
     weir_atomic_u32 cancelled;
+    weir_atomic_u32 alert; /* the descriptor for poll, plus 1; 0: none */
     uint32_t full_fence;   /* this channel's senders pay the handshake's fence */
 };
 

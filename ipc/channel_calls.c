@@ -49,7 +49,7 @@ static weir_status wait_for_room(weir_channel *channel, uint64_t len, weir_timeo
     WEIR_PROBE2(full, weir_section_name(cold->section), len);
     cold->kind->flush(channel);
     weir_channel_published(channel);
-    return weir_channel_wait_for(&(struct channel_wait){ channel, GOAL_ROOM, len, WEIR_FULL }, timeout);
+    return weir_channel_wait_for(&(struct channel_wait){ channel, GOAL_ROOM, len, WEIR_FULL, false }, timeout);
 }
 
 weir_status weir_channel_send_slow(weir_channel *channel, const void *msg, uint64_t len, int more,
@@ -197,7 +197,7 @@ weir_status weir_channel_drain(weir_channel *channel, weir_timeout timeout)
         return WEIR_E_BUSY;
     weir_status status = weir_channel_flush_slow(channel);
     if (status == WEIR_OK)
-        status = weir_channel_wait_for(&(struct channel_wait){ channel, GOAL_DRAINED, 0, WEIR_FULL }, timeout);
+        status = weir_channel_wait_for(&(struct channel_wait){ channel, GOAL_DRAINED, 0, WEIR_FULL, false }, timeout);
     return weir_channel_leave(channel, weir_channel_explain(channel, status));
 }
 
@@ -217,7 +217,7 @@ static weir_status try_get(weir_channel *channel, const struct get *get)
     struct channel_cold *cold = channel_cold(channel);
     weir_message before = cold->message;
     if (cold->taken % TAKEN_PER_CLOCK == TAKEN_PER_CLOCK - 1) { /* who always finds something never waits */
-        weir_status status = weir_channel_recover(channel, cold->kind->recover != NULL ? weir_os_now_ns() : 0);
+        weir_status status = weir_channel_recover(channel, cold->kind->recover != NULL ? weir_os_now_ns() : 0, false);
         if (status < 0)
             return status;
     }
@@ -262,7 +262,7 @@ static weir_status wait_and_get(weir_channel *channel, const struct get *get, we
     if (timeout != WEIR_NOWAIT)
         weir_channel_pace_from(channel);
     for (;;) {
-        weir_status status = weir_channel_wait_for(&(struct channel_wait){ channel, GOAL_MESSAGE, 0, WEIR_EMPTY }, timeout);
+        weir_status status = weir_channel_wait_for(&(struct channel_wait){ channel, GOAL_MESSAGE, 0, WEIR_EMPTY, false }, timeout);
         if (status != WEIR_OK && (status != WEIR_FULL || !get->releases))
             return status;
         weir_channel_pace_to(channel);
@@ -329,6 +329,6 @@ weir_status weir_channel_wait_peer(weir_channel *channel, weir_timeout timeout)
         return WEIR_E_BUSY;
     weir_status status = weir_channel_explain(channel, WEIR_OK);
     if (status == WEIR_OK)
-        status = weir_channel_wait_for(&(struct channel_wait){ channel, GOAL_PEER, 0, WEIR_EMPTY }, timeout);
+        status = weir_channel_wait_for(&(struct channel_wait){ channel, GOAL_PEER, 0, WEIR_EMPTY, false }, timeout);
     return weir_channel_leave(channel, status);
 }

@@ -62,7 +62,8 @@ typedef struct weir_channel_layout {
     uint8_t constant_pad[256 - 132];
     /* written by consumers that sleep, cleared by the producer that wakes them */
     weir_sleeper consumer;
-    uint8_t consumer_pad[WEIR_LINE_PAIR - 16];
+    weir_atomic_u64 consumer_alerts[2]; /* a bit for each consumer that has a descriptor */
+    uint8_t consumer_pad[WEIR_LINE_PAIR - 32];
     /* each written by its participant */
     weir_channel_member member[];
 } weir_channel_layout;

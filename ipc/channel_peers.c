@@ -5,6 +5,18 @@
 
 #define CROWD_LOOKS 16 /* at peers who come and go at each look: by then they are not all gone */
 
+#define ASK_NS INT64_C(10000000)          /* how often who waits asks the kernel about the peers' locks, */
+#define ASK_WATCHED_NS INT64_C(250000000) /* and where it is told of deaths: their locks may go long behind the news */
+
+bool weir_channel_is_due(struct channel_cold *cold, struct channel_asked *asked, int64_t now)
+{
+    uint64_t news = cold->watched ? weir_watch_seen(&cold->watch) : 0;
+    if (news == asked->news && now - asked->when_ns < (cold->watched ? ASK_WATCHED_NS : ASK_NS))
+        return false;
+    *asked = (struct channel_asked){ now, news };
+    return true;
+}
+
 /* One look at each. */
 static weir_status count(struct channel_cold *cold, struct channel_side side, bool ask, weir_participant *all,
                          uint32_t *alive)
@@ -69,7 +81,7 @@ weir_status weir_channel_all_at(weir_channel *channel, uint64_t position)
     const weir_channel_layout *layout = cold->view.base;
     uint32_t there = 0, behind = 0;
     int64_t now = weir_os_now_ns();
-    bool ask = now - cold->asked_ns >= PROBE_NS; /* of the kernel, whether those that are behind live */
+    bool ask = weir_channel_is_due(cold, &cold->asked, now); /* of the kernel, whether those that are behind live */
     for (uint32_t slot = cold->peers.first; slot < cold->peers.first + cold->peers.count; slot++) {
         weir_participant one = weir_participant_glance(cold->section, slot);
         if (one.presence != WEIR_ABSENT && weir_load_rlx(&layout->member[slot].position) == position) {
@@ -80,7 +92,6 @@ weir_status weir_channel_all_at(weir_channel *channel, uint64_t position)
             weir_status status = weir_participant_look(cold->section, slot, &one);
             if (status != WEIR_OK)
                 return status;
-            cold->asked_ns = now;
         }
         behind += one.presence == WEIR_ALIVE;
     }
@@ -93,9 +104,11 @@ weir_status weir_channel_peers_end(weir_channel *channel, int64_t now)
     struct channel_cold *cold = channel_cold(channel);
     weir_participant peers;
     weir_status status = weir_channel_crowd(cold, cold->peers, false, &peers, NULL);
-    if (peers.presence == WEIR_ALIVE && now - cold->probed_ns >= PROBE_NS) {
-        cold->probed_ns = now;
+    bool known = cold->none_lives == (uint64_t)peers.generation + 1;
+    if (peers.presence == WEIR_ALIVE && (known || weir_channel_is_due(cold, &cold->probed, now))) {
         status = weir_channel_crowd(cold, cold->peers, true, &peers, NULL);
+        if (peers.presence != WEIR_ALIVE)
+            cold->none_lives = (uint64_t)peers.generation + 1;
         /* One of several consumers who died while others lived is not the last. */
         if (status == WEIR_OK && peers.presence == WEIR_ALIVE && cold->role == WEIR_PRODUCER)
             cold->reported_deaths = peers.deaths;
@@ -115,13 +128,14 @@ weir_status weir_channel_peer_there(weir_channel *channel)
     weir_participant peers;
     weir_status status = weir_channel_crowd(cold, cold->peers, false, &peers, NULL);
     int64_t now = weir_os_now_ns();
-    if (status != WEIR_OK || peers.presence != WEIR_ALIVE || now - cold->asked_ns < PROBE_NS)
+    bool known = cold->none_lives == (uint64_t)peers.generation + 1;
+    if (status != WEIR_OK || peers.presence != WEIR_ALIVE || (known && !weir_channel_is_due(cold, &cold->asked, now)))
         return status != WEIR_OK ? status : WEIR_EMPTY;
     status = weir_channel_crowd(cold, cold->peers, true, &peers, NULL); /* one that was killed looks alive until here */
-    if (status == WEIR_OK && peers.presence == WEIR_ALIVE)
-        return WEIR_OK;
-    cold->asked_ns = now;
-    return status != WEIR_OK ? status : WEIR_EMPTY;
+    if (status != WEIR_OK || peers.presence == WEIR_ALIVE)
+        return status;
+    cold->none_lives = (uint64_t)peers.generation + 1;
+    return WEIR_EMPTY;
 }
 
 void weir_channel_recovered(weir_channel *channel, weir_status status, uint32_t place)
@@ -133,11 +147,11 @@ void weir_channel_recovered(weir_channel *channel, weir_status status, uint32_t 
     WEIR_PROBE2(recovery, weir_section_name(cold->section), place);
 }
 
-weir_status weir_channel_recover(weir_channel *channel, int64_t now)
+weir_status weir_channel_recover(weir_channel *channel, int64_t now, bool at_once)
 {
     struct channel_cold *cold = channel_cold(channel);
-    if (cold->kind->recover == NULL || !cold->attached || now - cold->recovered_ns < PROBE_NS)
+    if (cold->kind->recover == NULL || !cold->attached ||
+        (!at_once && !weir_channel_is_due(cold, &cold->recovered, now)))
         return WEIR_EMPTY;
-    cold->recovered_ns = now != INT64_MAX ? now : cold->recovered_ns;
     return cold->kind->recover(channel);
 }

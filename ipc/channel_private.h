@@ -6,6 +6,7 @@
 
 #include <weir/ipc/channel_layout.h>
 #include <weir/ipc/os.h>
+#include <weir/ipc/watch.h>
 #include <weir/naming/view.h>
 #include <weir/ring/broadcast.h>
 #include <weir/ring/latest.h>
@@ -36,6 +37,12 @@ struct channel_type {
     uint32_t size, alignment, version;
 };
 
+/* When the kernel was last asked about somebody's life, and how much news of deaths there had been. */
+struct channel_asked {
+    int64_t when_ns;
+    uint64_t news;
+};
+
 /* The participants of one role: their slots of the section. */
 struct channel_side {
     uint32_t first, count;
@@ -64,13 +71,19 @@ struct channel_cold {
     uint64_t ended, ended_deaths; /* the peers' joins + 1, and deaths, whose end was seen last, */
     uint64_t reported, reported_deaths; /* and those of which the caller knows; 0: none */
     int64_t since_ns;             /* when the waiting began that has brought nothing yet */
-    int64_t probed_ns;            /* when the peers' locks were last asked about, */
-    int64_t asked_ns;             /* those of consumers that are behind, */
-    int64_t recovered_ns;         /* and those whose work may have to be recovered */
+    struct channel_asked probed;    /* about the peers' locks; */
+    struct channel_asked asked;     /* about those of consumers that are behind, */
+    struct channel_asked recovered; /* and of those whose work may have to be recovered */
+    uint64_t none_lives;            /* the peers' joins + 1 when the kernel last said that none of them lives */
+    bool watched;                   /* deaths are told */
+    bool unwatchable;               /* that was tried, in vain */
+    struct weir_watch_client watch;
+    uint32_t record_bytes;          /* stated by this handle */
     uint32_t armings;             /* how often it has announced that it sleeps */
     uint32_t pauses;              /* between two looks for a message, */
     uint64_t wait_pos, wait_size; /* from where the last wait ended and the message it found there */
-    weir_channel_member *member;  /* this handle's own, in the section */
+    weir_channel_layout *layout;  /* stays from open to close: other threads look at it */
+    weir_channel_member *member;  /* this handle's own, in it */
     uint64_t taken;               /* messages that came by a call that is not inline */
     uint64_t redelivered;
     weir_message message; /* the last one that came by a call that is not inline */

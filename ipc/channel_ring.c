@@ -2,13 +2,6 @@
 #include <weir/base/fail.h>
 #include <weir/ipc/channel_terms.h>
 
-/* Where the peers sleep that this handle wakes. */
-static weir_sleeper *peer_sleeper(struct channel_cold *cold)
-{
-    weir_channel_layout *layout = cold->view.base;
-    return cold->role == WEIR_PRODUCER ? &layout->consumer : &layout->member[0].sleeper;
-}
-
 weir_status weir_channel_view(weir_channel *channel, uint64_t bytes, uint64_t room)
 {
     struct channel_cold *cold = channel_cold(channel);
@@ -19,13 +12,16 @@ weir_status weir_channel_view(weir_channel *channel, uint64_t bytes, uint64_t ro
         status = weir_view_map_growing(&whole, cold->section, room, WEIR_READ_WRITE);
         if (status != WEIR_OK)
             return status;
-        if (channel->alive == CHANNEL_ALIVE && cold->early.base == NULL) /* cancellers may be looking at it */
+        if (channel->alive == CHANNEL_ALIVE && cold->early.base == NULL) /* other threads may be looking at it */
             cold->early = cold->view;
         else if (cold->view.base != NULL)
             (void)weir_view_unmap(&cold->view);
         cold->view = whole;
         cold->room = room;
-        channel->peer = peer_sleeper(cold);
+        if (channel->alive != CHANNEL_ALIVE) {
+            cold->layout = whole.base;
+            channel->peer = cold->role == WEIR_PRODUCER ? &cold->layout->consumer : &cold->layout->member[0].sleeper;
+        }
     } else if (there && bytes > cold->view.size) {
         status = weir_view_refresh(&cold->view);
         if (status != WEIR_OK)

@@ -2,49 +2,85 @@
 #include <weir/base/fail.h>
 #include <weir/ipc/channel_wait.h>
 #include <weir/ipc/probe.h>
+#include <weir/naming/companion.h>
 
-#define SPIN_NS INT64_C(50000)      /* before the first sleep: some times what a sleep and a wake cost */
-#define SLEEP_NS INT64_C(45000000)  /* the longest sleep: covers a waker that died between its store and its wake */
-#define IDLE_NS (2 * SLEEP_NS)      /* the same after a second of nothing: a wake costs 60 us on a virtual machine, */
+#define SLEEP_NS INT64_C(45000000)  /* the longest sleep: covers a waker that stopped between its store and its wake */
+#define WATCHED_NS (10 * SLEEP_NS)  /* the same after a second of nothing, where deaths are told, */
+#define IDLE_NS (2 * SLEEP_NS)      /* and where they are not: a wake costs 60 us on a virtual machine, */
 #define IDLE_AFTER_NS INT64_C(1000000000) /* and a blocked process is to take less than 0.1 % of a core */
-#define ALONE_NS (4 * SLEEP_NS)     /* while there is no peer that could die: who comes wakes us */
+#define ALONE_NS (4 * SLEEP_NS)     /* where they are not and nobody could die: who comes wakes us */
 #define PAUSES_MAX 32               /* between two looks at the ring: see pace */
 #define LOOKS_PER_CLOCK 16          /* looks at the ring between two looks at the clock */
 
 /* ---- waking ---- */
 
-static void wake(weir_sleeper *sleeper)
+/* True if somebody slept there, or waits in poll. */
+static bool wake(weir_sleeper *sleeper)
 {
     /* order WAKE sc: what was published before the look at armed.  Without it both sides can look too early, and one
      * sleeps its whole bound. */
     weir_fence_sc();
-    if (weir_exchange32_rlx(&sleeper->armed, 0) != 0)
-        weir_os_wake(&sleeper->armed);
+    if (weir_exchange32_rlx(&sleeper->armed, 0) == 0)
+        return false;
+    weir_os_wake(&sleeper->armed);
+    return true;
+}
+
+/* Who waits in poll is woken through its FIFO.  One that has none any more is nobody's fault. */
+static void alert(struct channel_cold *cold, uint32_t slot)
+{
+    int fd;
+    if (weir_companion_open(cold->section, slot, &fd) != WEIR_OK)
+        return;
+    weir_os_signal(fd);
+    weir_companion_close(fd);
+}
+
+static void wake_consumers(struct channel_cold *cold)
+{
+    struct channel_side consumers = cold->role == WEIR_CONSUMER ? cold->own : cold->peers;
+    if (!wake(&cold->layout->consumer))
+        return;
+    for (uint32_t i = 0; i < consumers.count; i += 64)
+        /* relaxed: a bit was set before its owner armed the word */
+        for (uint64_t bits = weir_load_rlx(&cold->layout->consumer_alerts[i / 64]); bits != 0; bits &= bits - 1)
+            if (i + (uint32_t)__builtin_ctzll(bits) < consumers.count)
+                alert(cold, consumers.first + i + (uint32_t)__builtin_ctzll(bits));
+}
+
+static void wake_producer(struct channel_cold *cold, uint32_t slot)
+{
+    weir_sleeper *sleeper = &cold->layout->member[slot].sleeper;
+    if (wake(sleeper) && weir_load32_rlx(&sleeper->alerts) != 0) /* relaxed: as a consumer's bit */
+        alert(cold, slot);
 }
 
 void weir_channel_wake(weir_channel *channel)
 {
-    wake(channel->peer);
+    struct channel_cold *cold = channel_cold(channel);
+    if (cold->role == WEIR_PRODUCER)
+        wake_consumers(cold);
+    else
+        wake_producer(cold, 0); /* of kinds that have one: the others wake by place */
 }
 
 void weir_channel_wake_peers(weir_channel *channel)
 {
     struct channel_cold *cold = channel_cold(channel);
-    if (channel->peer == NULL) /* before the section was mapped */
+    if (cold->layout == NULL) /* before the section was mapped */
         return;
-    weir_channel_layout *layout = cold->view.base;
     for (uint32_t slot = 0; cold->role == WEIR_CONSUMER && slot < cold->peers.count; slot++)
-        wake(&layout->member[slot].sleeper);
+        wake_producer(cold, slot);
     /* Consumers also where another leaves who may have claimed something. */
     if (cold->role == WEIR_PRODUCER || (cold->kind->recover != NULL && cold->own.count > 1))
-        wake(&layout->consumer);
+        wake_consumers(cold);
 }
 
 /* The waker's half of the handshake with the producer of that place. */
 static void woken(weir_channel *channel, uint32_t producer, bool whatever, uint64_t released_pos)
 {
-    weir_channel_layout *layout = channel_cold(channel)->view.base;
-    weir_sleeper *sleeper = &layout->member[producer].sleeper;
+    struct channel_cold *cold = channel_cold(channel);
+    weir_sleeper *sleeper = &cold->layout->member[producer].sleeper;
     if (channel->full_fence != 0)
         weir_fence_sc(); /* order WAKE sc: what was released before the look at armed */
     else
@@ -52,7 +88,7 @@ static void woken(weir_channel *channel, uint32_t producer, bool whatever, uint6
     if (weir_load32_rlx(&sleeper->armed) != 0 &&
         /* relaxed: a wrong one only delays, by at most one bounded sleep */
         (whatever || (int64_t)(released_pos - weir_load_rlx(&sleeper->want_pos)) >= 0))
-        wake(sleeper);
+        wake_producer(cold, producer);
 }
 
 void weir_channel_woken(weir_channel *channel, uint32_t producer, uint64_t released_pos)
@@ -65,6 +101,17 @@ void weir_channel_woken_by_any(weir_channel *channel, uint32_t producer)
     woken(channel, producer, true, 0);
 }
 
+/* Wakes this handle's own side, from another thread or a handler. */
+static void wake_own(weir_channel *channel)
+{
+    struct channel_cold *cold = channel_cold(channel);
+    if (cold->role == WEIR_PRODUCER)
+        wake_producer(cold, cold->slot);
+    else
+        wake_consumers(cold);
+    weir_channel_alert(channel);
+}
+
 /* The canceller's half of the handshake: the mark is what it publishes, and the sleeper looks at it where it looks at
  * the ring. */
 weir_status weir_channel_cancel(weir_channel *channel)
@@ -72,27 +119,36 @@ weir_status weir_channel_cancel(weir_channel *channel)
     if (channel->alive != CHANNEL_ALIVE)
         return weir_fail(WEIR_E_FORKED, "the channel was opened before the fork");
     weir_store32_rlx(&channel->cancelled, 1);
-    wake(channel->sleeper);
+    wake_own(channel);
     return WEIR_OK;
 }
 
-static bool take_cancel(weir_channel *channel)
+bool weir_channel_take_cancel(weir_channel *channel)
 {
     /* relaxed, and looked at before it is taken: it says nothing of other memory */
     return weir_load32_rlx(&channel->cancelled) != 0 && weir_exchange32_rlx(&channel->cancelled, 0) != 0;
 }
 
+/* The position at which a sleeping producer wants to be woken. */
+static uint64_t want_pos(const struct channel_wait *w)
+{
+    if (w->goal == GOAL_MESSAGE || w->goal == GOAL_PEER)
+        return 0;
+    return channel_cold(w->channel)->kind->want(w->channel, w->goal == GOAL_ROOM ? w->len : UINT64_MAX);
+}
+
 /* The sleeper's half of the handshake: announce, fence, and then look once more before sleeping, on the value that is
  * returned.  Who shares the word stores a value of its own there, and not twice the same: a waker may clear it, and
  * another arm it again, before this one sleeps, who then must not. */
-static uint32_t arm(weir_channel *channel, uint64_t want_pos)
+uint32_t weir_channel_arm(const struct channel_wait *w)
 {
+    weir_channel *channel = w->channel;
     struct channel_cold *cold = channel_cold(channel);
     weir_sleeper *self = channel->sleeper; /* consumers sleep on one word, each producer on its own */
     uint32_t own = 1;
     if (cold->role == WEIR_CONSUMER && cold->own.count > 1)
         own = ++cold->armings << 8 | (cold->slot - cold->own.first + 1);
-    weir_store_rlx(&self->want_pos, want_pos); /* relaxed: a waker that misses it wakes at the next release */
+    weir_store_rlx(&self->want_pos, want_pos(w)); /* relaxed: a waker that misses it wakes at the next release */
     weir_store32_rlx(&self->armed, own);
     if (cold->full_fence)
         weir_fence_sc(); /* order WAKE sc: armed before the look at the ring */
@@ -102,17 +158,39 @@ static uint32_t arm(weir_channel *channel, uint64_t want_pos)
 }
 
 /* Behind a sleep: who shares the word with others leaves it to the waker, or they would not be woken. */
-static void disarm(weir_channel *channel)
+void weir_channel_disarm(weir_channel *channel)
 {
     struct channel_cold *cold = channel_cold(channel);
     if (cold->role == WEIR_PRODUCER || cold->own.count == 1)
         weir_store32_rlx(&channel->sleeper->armed, 0); /* relaxed: a wake too many is harmless */
+    weir_channel_alert(channel); /* not armed, the descriptor is readable */
+}
+
+/* ---- a descriptor: armed, the FIFO is empty; else there is something in it ---- */
+
+void weir_channel_alert(weir_channel *channel)
+{
+    uint32_t own = weir_load32_rlx(&channel->alert); /* relaxed: a number */
+    if (own != 0)
+        weir_os_signal((int)own - 1);
+}
+
+weir_status weir_channel_rearm(const struct channel_wait *w)
+{
+    weir_os_hush((int)weir_load32_rlx(&w->channel->alert) - 1);
+    (void)weir_channel_arm(w);
+    weir_status status = weir_channel_look(w);
+    if (status == w->none)
+        status = weir_channel_look_at_end(w, weir_os_now_ns());
+    if (status != w->none)
+        weir_channel_alert(w->channel);
+    return status;
 }
 
 /* ---- looking ---- */
 
 /* Is what w waits for there?  w->none where it is not. */
-static weir_status look(const struct channel_wait *w)
+weir_status weir_channel_look(const struct channel_wait *w)
 {
     weir_channel *channel = w->channel;
     struct channel_cold *cold = channel_cold(channel);
@@ -133,32 +211,26 @@ static weir_status look(const struct channel_wait *w)
     }
 }
 
-/* The position at which a sleeping producer wants to be woken. */
-static uint64_t want_pos(const struct channel_wait *w)
-{
-    if (w->goal == GOAL_MESSAGE || w->goal == GOAL_PEER)
-        return 0;
-    return channel_cold(w->channel)->kind->want(w->channel, w->goal == GOAL_ROOM ? w->len : UINT64_MAX);
-}
-
 /* The end is believed first and reported last: what was committed before it is still handed over, and what the dead had
  * before that. */
-static weir_status look_at_end(const struct channel_wait *w, int64_t now)
+weir_status weir_channel_look_at_end(const struct channel_wait *w, int64_t now)
 {
     struct channel_cold *cold = channel_cold(w->channel);
     if (w->goal == GOAL_PEER)
         return w->none;
     weir_status end = weir_channel_peers_end(w->channel, now);
-    weir_status status = weir_channel_recover(w->channel, end > 0 ? INT64_MAX : now);
+    weir_status status = weir_channel_recover(w->channel, now, end > 0);
     if (status < 0 || end < 0)
         return end < 0 ? end : status;
     if (end == WEIR_OK && status == WEIR_EMPTY)
         return w->none;
     if (end > 0)
-        cold->asked_ns = 0; /* so that this look knows who is dead */
-    status = look(w);
+        cold->asked.when_ns = 0; /* so that this look knows who is dead */
+    status = weir_channel_look(w);
     if (status != w->none || end == WEIR_OK)
         return status;
+    if (w->keeps_end)
+        return end;
     cold->reported = cold->ended;
     cold->reported_deaths = cold->ended_deaths;
     WEIR_PROBE3(peer_end, weir_section_name(cold->section), (int)cold->role, (int)end);
@@ -204,33 +276,42 @@ static weir_status spin(const struct channel_wait *w, int64_t until_ns, bool yie
         for (int looks = 0; looks < LOOKS_PER_CLOCK; looks++) {
             for (uint32_t i = 0; i < pauses; i++)
                 weir_pause();
-            weir_status status = look(w);
+            weir_status status = weir_channel_look(w);
             if (status != w->none)
                 return status;
         }
         int64_t now = weir_os_now_ns();
-        weir_status status = look_at_end(w, now);
+        weir_status status = weir_channel_look_at_end(w, now);
         if (status != w->none || now >= until_ns)
             return status;
-        if (take_cancel(w->channel))
+        if (weir_channel_take_cancel(w->channel))
             return WEIR_CANCELLED;
         if (yields)
             weir_os_yield();
     }
 }
 
-/* Sleeps once, on the value that arm returned; true if a peer, or a canceller, ended it. */
-static bool sleep_once(const struct channel_wait *w, uint32_t armed, int64_t now, int64_t until_ns)
+/* The longest sleep. */
+int64_t weir_channel_longest(struct channel_cold *cold, int64_t now)
 {
-    weir_channel *channel = w->channel;
-    struct channel_cold *cold = channel_cold(channel);
     weir_participant peers;
     uint32_t own = 0;
+    bool idle = now - cold->since_ns > IDLE_AFTER_NS;
+    if (cold->watched)
+        return idle ? WATCHED_NS : SLEEP_NS;
     (void)weir_channel_crowd(cold, cold->peers, false, &peers, NULL); /* which cannot fail where nobody is asked */
     bool alone = peers.presence != WEIR_ALIVE; /* a work queue's consumers have each other to look after */
     if (alone && cold->kind->recover != NULL && cold->role == WEIR_CONSUMER)
         alone = weir_channel_crowd(cold, cold->own, false, &peers, &own) == WEIR_OK && own <= 1;
-    int64_t longest = alone ? ALONE_NS : now - cold->since_ns > IDLE_AFTER_NS ? IDLE_NS : SLEEP_NS;
+    return alone ? ALONE_NS : idle ? IDLE_NS : SLEEP_NS;
+}
+
+/* Sleeps once, on the value that arm returned; true if somebody ended it. */
+static bool sleep_once(const struct channel_wait *w, uint32_t armed, int64_t now, int64_t until_ns)
+{
+    weir_channel *channel = w->channel;
+    struct channel_cold *cold = channel_cold(channel);
+    int64_t longest = weir_channel_longest(cold, now);
     int64_t bound = until_ns - now < longest ? until_ns - now : longest;
     weir_channel_tally(cold, WEIR_COUNT_SLEPT, 1);
     WEIR_PROBE3(sleep, weir_section_name(cold->section), (int)cold->role, bound);
@@ -245,22 +326,23 @@ static weir_status sleep_until(const struct channel_wait *w, int64_t until_ns)
 {
     weir_channel *channel = w->channel;
     weir_status status;
-    uint32_t armed = arm(channel, want_pos(w));
+    (void)weir_channel_watch_deaths(channel); /* without it the kernel is asked */
+    uint32_t armed = weir_channel_arm(w);
     for (;;) {
-        status = look(w);
+        status = weir_channel_look(w);
         int64_t now = 0;
         if (status == w->none) {
             now = weir_os_now_ns();
-            status = look_at_end(w, now);
+            status = weir_channel_look_at_end(w, now);
         }
-        if (status == w->none && take_cancel(channel))
+        if (status == w->none && weir_channel_take_cancel(channel))
             status = WEIR_CANCELLED;
         if (status != w->none || now >= until_ns)
             break;
         if (sleep_once(w, armed, now, until_ns))
-            armed = arm(channel, want_pos(w));
+            armed = weir_channel_arm(w);
     }
-    disarm(channel);
+    weir_channel_disarm(channel);
     return status;
 }
 
@@ -272,7 +354,7 @@ static bool is_deadline(weir_timeout timeout)
 }
 
 /* The point in time at which a wait that begins now ends. */
-static int64_t end_of(weir_timeout timeout, int64_t now)
+int64_t weir_channel_end_of(weir_timeout timeout, int64_t now)
 {
     if (is_deadline(timeout))
         return timeout - INT64_MIN;
@@ -283,13 +365,13 @@ weir_timeout weir_channel_deadline(weir_timeout timeout)
 {
     if (timeout <= 0)
         return timeout;
-    int64_t end = end_of(timeout, weir_os_now_ns());
+    int64_t end = weir_channel_end_of(timeout, weir_os_now_ns());
     return end == INT64_MAX ? WEIR_FOREVER : weir_until(end);
 }
 
 bool weir_channel_is_past(weir_timeout timeout)
 {
-    return is_deadline(timeout) && weir_os_now_ns() >= end_of(timeout, 0);
+    return is_deadline(timeout) && weir_os_now_ns() >= weir_channel_end_of(timeout, 0);
 }
 
 int64_t weir_now(void)
@@ -300,19 +382,21 @@ int64_t weir_now(void)
 weir_status weir_channel_wait_for(const struct channel_wait *w, weir_timeout timeout)
 {
     struct channel_cold *cold = channel_cold(w->channel);
-    weir_status status = look(w);
+    weir_status status = weir_channel_look(w);
     if (status != w->none)
         return status;
     int64_t now = weir_os_now_ns();
-    status = look_at_end(w, now);
-    if (status != w->none || timeout == WEIR_NOWAIT)
+    status = weir_channel_look_at_end(w, now);
+    if (status != w->none)
         return status;
+    if (timeout == WEIR_NOWAIT) /* relaxed: this thread's own */
+        return weir_load32_rlx(&w->channel->alert) != 0 ? weir_channel_rearm(w) : status;
     if (!cold->idle)
         cold->since_ns = now;
-    int64_t until = end_of(timeout, now);
+    int64_t until = weir_channel_end_of(timeout, now);
     if (until <= now)
         return WEIR_TIMEOUT;
-    if (take_cancel(w->channel))
+    if (weir_channel_take_cancel(w->channel))
         return WEIR_CANCELLED;
     int64_t spin_until = until;
     if (cold->wait == WEIR_WAIT_SPIN_SLEEP && until - now > SPIN_NS)

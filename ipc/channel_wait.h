@@ -12,6 +12,7 @@ struct channel_wait {
     enum channel_goal goal;
     uint64_t len;     /* GOAL_ROOM: the message's bytes */
     weir_status none; /* what "not yet" is called */
+    bool keeps_end;   /* who hears of an end here hears of it again in its next call */
 };
 
 /* weir_channel_deadline makes a timeout a point in time, so that several waits of one call share it; WEIR_NOWAIT and for
@@ -33,10 +34,37 @@ weir_status weir_channel_peers_end(weir_channel *channel, int64_t now);
 /* weir_channel_peer_there: WEIR_EMPTY if no live participant of the other role is there. */
 weir_status weir_channel_peer_there(weir_channel *channel);
 
-/* weir_channel_recover sees to what the dead left, if it is time for that.  WEIR_EMPTY: it is not, or there is nothing
- * to be seen to. */
-weir_status weir_channel_recover(weir_channel *channel, int64_t now);
+/* weir_channel_recover sees to what the dead left, if it is time for that, or is to be done at once.  WEIR_EMPTY: it is
+ * not, or there is nothing to be seen to. */
+weir_status weir_channel_recover(weir_channel *channel, int64_t now, bool at_once);
 
-#define PROBE_NS INT64_C(10000000) /* how often a waiter asks the kernel about the peers' locks */
+/* weir_channel_is_due: is it time to ask the kernel again?  Where deaths are told, when there is news. */
+bool weir_channel_is_due(struct channel_cold *cold, struct channel_asked *asked, int64_t now);
+
+/* weir_channel_watch_deaths sees that deaths are told; where that cannot be, the kernel is asked every 10 ms.  Not
+ * async-signal-safe. */
+weir_status weir_channel_watch_deaths(weir_channel *channel);
+
+/* What a wait is made of, for one handle or many.  look: is it there?  w->none where it is not.  look_at_end: and are
+ * the peers?  arm, look again, sleep on what arm returned (weir_channel_longest at most), disarm. */
+weir_status weir_channel_look(const struct channel_wait *w);
+weir_status weir_channel_look_at_end(const struct channel_wait *w, int64_t now);
+uint32_t weir_channel_arm(const struct channel_wait *w);
+void weir_channel_disarm(weir_channel *channel);
+int64_t weir_channel_longest(struct channel_cold *cold, int64_t now);
+bool weir_channel_take_cancel(weir_channel *channel);
+int64_t weir_channel_end_of(weir_timeout timeout, int64_t now); /* when a wait that begins now ends */
+
+/* weir_channel_rearm is arming for a descriptor: drained, armed, and looked at once more; readable again if there is
+ * something. */
+weir_status weir_channel_rearm(const struct channel_wait *w);
+
+/* weir_channel_describe gives the handle's descriptor, made if need be. */
+weir_status weir_channel_describe(weir_channel *channel, int *descriptor);
+
+/* weir_channel_alert makes the handle's own descriptor readable, if it has one. */
+void weir_channel_alert(weir_channel *channel);
+
+#define SPIN_NS INT64_C(50000) /* before the first sleep: some times what a sleep and a wake cost */
 
 #endif

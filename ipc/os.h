@@ -14,6 +14,19 @@
 void weir_os_sleep(weir_atomic_u32 *word, uint32_t value, int64_t ns);
 void weir_os_wake(weir_atomic_u32 *word);
 
+/* weir_os_sleep_any sleeps while each word is its value, at most ns nanoseconds; it may wake early for any reason.
+ * False: the system cannot (Linux before 5.16). */
+#define WEIR_OS_SLEEP_ANY_MAX 128u
+struct weir_os_sleep { weir_atomic_u32 *word; uint32_t value; };
+bool weir_os_sleep_any(const struct weir_os_sleep *on, uint32_t count, int64_t ns);
+
+/* weir_os_poll sleeps until one of the descriptors is readable, at most ns nanoseconds; false without memory. */
+bool weir_os_poll(const int *descriptors, uint32_t count, int64_t ns);
+
+/* weir_os_signal makes a FIFO that does not block readable; weir_os_hush takes all that is in it.  Async-signal-safe. */
+void weir_os_signal(int fd);
+void weir_os_hush(int fd);
+
 /* weir_os_can_fence_others makes this process one whose running threads weir_os_fence_others fences: a full fence in
  * each, as if it stood between any two instructions.  False where the system cannot.  Linux: membarrier(2). */
 bool weir_os_can_fence_others(void);

@@ -4,7 +4,9 @@
 #include <limits.h>
 #include <linux/futex.h>
 #include <linux/membarrier.h>
+#include <poll.h>
 #include <sched.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -24,6 +26,62 @@ void weir_os_wake(weir_atomic_u32 *word)
 {
     int saved = errno;
     (void)syscall(SYS_futex, &word->word, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+    errno = saved;
+}
+
+/* As futex(2) has it; older headers do not. */
+struct futex_wait {
+    uint64_t value, address;
+    uint32_t flags, reserved;
+};
+#define FUTEX_32_BITS 2u
+#ifndef SYS_futex_waitv
+#define SYS_futex_waitv 449
+#endif
+
+bool weir_os_sleep_any(const struct weir_os_sleep *on, uint32_t count, int64_t ns)
+{
+    int saved = errno;
+    struct futex_wait waits[WEIR_OS_SLEEP_ANY_MAX];
+    for (uint32_t i = 0; i < count; i++)
+        waits[i] = (struct futex_wait){ on[i].value, (uint64_t)(uintptr_t)&on[i].word->word, FUTEX_32_BITS, 0 };
+    int64_t until = weir_os_now_ns();
+    until = ns > INT64_MAX - until ? INT64_MAX : until + ns;
+    struct timespec end = { .tv_sec = (time_t)(until / 1000000000), .tv_nsec = (long)(until % 1000000000) };
+    long woken = syscall(SYS_futex_waitv, waits, count, 0, &end, CLOCK_MONOTONIC);
+    bool can = woken >= 0 || (errno != ENOSYS && errno != EPERM); /* EPERM: a filter that does not know the call */
+    errno = saved;
+    return can;
+}
+
+bool weir_os_poll(const int *descriptors, uint32_t count, int64_t ns)
+{
+    int saved = errno;
+    struct pollfd *fds = calloc(count, sizeof *fds);
+    if (fds != NULL) {
+        struct timespec wait = { .tv_sec = (time_t)(ns / 1000000000), .tv_nsec = (long)(ns % 1000000000) };
+        for (uint32_t i = 0; i < count; i++)
+            fds[i] = (struct pollfd){ .fd = descriptors[i], .events = POLLIN };
+        (void)ppoll(fds, count, &wait, NULL);
+        free(fds);
+    }
+    errno = saved;
+    return fds != NULL;
+}
+
+void weir_os_signal(int fd)
+{
+    int saved = errno;
+    (void)!write(fd, "", 1); /* full: it is readable */
+    errno = saved;
+}
+
+void weir_os_hush(int fd)
+{
+    int saved = errno;
+    char bytes[256];
+    while (read(fd, bytes, sizeof bytes) == (ssize_t)sizeof bytes)
+        continue;
     errno = saved;
 }
 

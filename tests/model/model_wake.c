@@ -44,6 +44,7 @@ static void open_end(struct end *end, weir_role role, bool full_fence)
     end->section.slots = weir_channel_slots(1, 1);
     cold->section = &end->section;
     cold->view.base = rig.content;
+    cold->layout = layout;
     cold->role = role;
     cold->wait = WEIR_WAIT_SLEEP;
     cold->full_fence = full_fence;

@@ -77,6 +77,7 @@ static void open_end(struct end *end, weir_role role, uint32_t slot, bool full_f
     end->section.slots = weir_channel_slots(1, CONSUMERS);
     cold->section = &end->section;
     cold->view.base = rig.content;
+    cold->layout = layout;
     cold->role = role;
     cold->wait = WEIR_WAIT_SLEEP;
     cold->full_fence = full_fence;

@@ -2,6 +2,7 @@
  * participants' slots. */
 #include <weir/ipc/kind.h>
 #include <weir/naming/companion.h>
+#include <weir/naming/companion.h>
 #include <weir/naming/section_private.h>
 
 #include "explorer.h"
@@ -40,6 +41,17 @@ weir_status weir_section_check(const weir_section *section) { return (void)secti
 weir_status weir_section_check_writer(const weir_section *section) { return (void)section, WEIR_OK; }
 weir_status weir_companion_remove(weir_section *section, uint32_t slot) { return (void)section, (void)slot, WEIR_OK; }
 const char *weir_section_name(const weir_section *section) { return (void)section, "Local/model"; }
+
+/* Nobody is told of deaths, and nobody waits in poll. */
+weir_status weir_channel_watch_deaths(weir_channel *channel) { return (void)channel, WEIR_E_UNSUPPORTED; }
+weir_status weir_companion_open(const weir_section *section, uint32_t slot, int *fd)
+{
+    (void)section, (void)slot, (void)fd;
+    return WEIR_E_NOT_FOUND;
+}
+void weir_companion_close(int fd) { (void)fd; }
+void weir_os_signal(int fd) { (void)fd; }
+void weir_os_hush(int fd) { (void)fd; }
 
 weir_status weir_channel_attach_ring(weir_channel *channel)
 {

@@ -1,0 +1,187 @@
+/* A channel's descriptor for poll: readable from when there may be something to do until a call with WEIR_NOWAIT has
+ * found nothing. */
+#include "ipc/kinds_help.h"
+
+#include <criterion/criterion.h>
+
+#define NAME "polled"
+#define SOON WEIR_MILLISECONDS(50)
+
+static bool is_readable(int fd, int ms)
+{
+    struct pollfd poll_in = { .fd = fd, .events = POLLIN };
+    int ready = poll(&poll_in, 1, ms);
+    CHECK(ready >= 0);
+    return ready == 1;
+}
+
+static int descriptor_of(weir_channel *channel)
+{
+    int fd, again;
+    CHECK_OK(weir_channel_descriptor(channel, &fd));
+    CHECK_OK(weir_channel_descriptor(channel, &again));
+    CHECK(fd == again);
+    return fd;
+}
+
+/* Calls until nothing is there; how many messages that were. */
+static uint64_t take_all(weir_channel *c)
+{
+    uint64_t taken = 0;
+    weir_status status;
+    while ((status = receive_nothing(c, WEIR_NOWAIT)) == WEIR_OK)
+        taken++;
+    CHECK_STATUS(status, WEIR_EMPTY);
+    return taken;
+}
+
+/* With nothing to do; others who come and go make it readable now and then. */
+static bool falls_silent(weir_channel *c, int fd)
+{
+    for (int i = 0; i < 100; i++) {
+        CHECK(take_all(c) == 0);
+        if (!is_readable(fd, 30))
+            return true;
+    }
+    return false;
+}
+
+Test(channel_descriptor, is_readable_until_nothing_was_found_and_again_with_the_next_message)
+{
+    support_shm_dir();
+    for (unsigned i = 0; i < KINDS; i++) {
+        const struct kind_row *k = &kind_rows[i];
+        weir_channel *c = open_kind(NAME, k->kind, WEIR_CONSUMER, 4096), *p = open_kind(NAME, k->kind, WEIR_PRODUCER, 4096);
+        int fd = descriptor_of(c);
+        CHECK(is_readable(fd, 0)); /* there may have been something */
+        CHECK(falls_silent(c, fd));
+        for (uint64_t id = 1; id <= 20; id++) {
+            CHECK_OK(send_id(p, id, WEIR_NOWAIT));
+            CHECK(is_readable(fd, 1000));
+            CHECK_OK(send_id(p, id, WEIR_NOWAIT)); /* level: also after one of two was taken */
+            CHECK_OK(receive_nothing(c, WEIR_NOWAIT));
+            CHECK(is_readable(fd, 0));
+            CHECK(take_all(c) == (k->kind == WEIR_LATEST ? 0 : 1));
+            CHECK(!is_readable(fd, 0));
+        }
+        CHECK_STATUS(receive_nothing(c, WEIR_MILLISECONDS(60)), WEIR_TIMEOUT); /* a wait in between loses nothing */
+        CHECK(is_readable(fd, 0) && take_all(c) == 0 && !is_readable(fd, 0));
+        CHECK_OK(weir_channel_close(p));
+        CHECK(is_readable(fd, 1000));
+        CHECK_STATUS(receive_nothing(c, WEIR_NOWAIT), WEIR_CLOSED);
+        CHECK(take_all(c) == 0 && !is_readable(fd, 0));
+        CHECK_OK(weir_channel_close(c));
+    }
+    CHECK(support_entries(support_shm_dir(), true) == 0);
+}
+
+Test(channel_descriptor, of_a_producer_tells_of_room)
+{
+    support_shm_dir();
+    weir_channel *p = open_as(NAME, WEIR_PRODUCER, 4096), *c = open_as(NAME, WEIR_CONSUMER, 0);
+    weir_status last;
+    int fd = descriptor_of(p);
+    uint64_t id = send_until_full(p, 0, &last);
+    CHECK(last == WEIR_FULL && !is_readable(fd, 0));
+    for (uint64_t taken = 0; taken < id; taken++)
+        receive_id(c, taken);
+    CHECK(is_readable(fd, 1000));
+    CHECK(send_until_full(p, id, &last) > id && last == WEIR_FULL && !is_readable(fd, 0));
+    CHECK_OK(weir_channel_close(c));
+    CHECK(is_readable(fd, 1000));
+    CHECK_STATUS(send_id(p, 0, WEIR_NOWAIT), WEIR_CLOSED);
+    CHECK_OK(weir_channel_close(p));
+    CHECK(support_entries(support_shm_dir(), true) == 0);
+}
+
+Test(channel_descriptor, of_each_of_several_consumers_tells_all_of_them)
+{
+    support_shm_dir();
+    weir_channel_options options = { .kind = WEIR_BROADCAST_GATED, .consumers = 100 };
+    weir_channel *p, *c[100];
+    int fd[100];
+    CHECK_OK(weir_channel_open(&p, NAME, WEIR_PRODUCER, &options));
+    for (int i = 0; i < 100; i++) {
+        CHECK_OK(weir_channel_open(&c[i], NAME, WEIR_CONSUMER, &options));
+        fd[i] = descriptor_of(c[i]);
+    }
+    for (int i = 0; i < 100; i++)
+        CHECK(falls_silent(c[i], fd[i]));
+    CHECK_OK(send_id(p, 1, WEIR_NOWAIT));
+    for (int i = 0; i < 100; i++)
+        CHECK(is_readable(fd[i], 1000) && take_all(c[i]) == 1);
+    for (int i = 0; i < 100; i++)
+        CHECK_OK(weir_channel_close(c[i]));
+    CHECK_OK(weir_channel_close(p));
+    CHECK(support_entries(support_shm_dir(), true) == 0);
+}
+
+/* The child opens one end, sends a message where it is the producer, and stands still. */
+static pid_t stands_still(weir_role role, struct gate gate)
+{
+    pid_t child = child_fork();
+    if (child != 0)
+        return child;
+    weir_channel *channel = open_as(NAME, role, 4096);
+    if (role == WEIR_PRODUCER)
+        CHECK_OK(send_id(channel, 7, WEIR_NOWAIT));
+    else
+        (void)descriptor_of(channel);
+    gate_open(gate);
+    for (;;)
+        (void)pause();
+}
+
+Test(channel_descriptor, tells_of_a_death_at_once_and_a_dead_holders_is_its_successors)
+{
+    support_shm_dir();
+    struct gate gate = gate_make();
+    weir_channel *c = open_as(NAME, WEIR_CONSUMER, 0);
+    int fd = descriptor_of(c);
+    pid_t child = stands_still(WEIR_PRODUCER, gate);
+    gate_wait(gate);
+    CHECK(is_readable(fd, 1000) && take_all(c) == 1 && falls_silent(c, fd));
+    child_kill(child);
+    CHECK(is_readable(fd, 1000));
+    int64_t end = help_now_ns() + HELP_DEADLINE; /* the news may be ahead of the lock: then it comes again */
+    weir_status status;
+    while ((status = receive_nothing(c, WEIR_NOWAIT)) == WEIR_EMPTY && help_now_ns() < end)
+        CHECK(is_readable(fd, 1000));
+    CHECK_STATUS(status, WEIR_DIED);
+    CHECK_OK(weir_channel_close(c));
+
+    child = stands_still(WEIR_CONSUMER, gate);
+    gate_wait(gate);
+    child_kill(child);
+    c = open_as(NAME, WEIR_CONSUMER, 0);
+    weir_channel *p = open_as(NAME, WEIR_PRODUCER, 4096);
+    fd = descriptor_of(c);
+    CHECK(falls_silent(c, fd));
+    CHECK_OK(send_id(p, 1, WEIR_NOWAIT));
+    CHECK(is_readable(fd, 1000));
+    CHECK_OK(weir_channel_close(p));
+    CHECK_OK(weir_channel_close(c));
+    CHECK(support_entries(support_shm_dir(), true) == 0);
+    gate_close(gate);
+}
+
+Test(channel_descriptor, a_cancel_makes_it_readable_and_what_is_wrong_is_said)
+{
+    support_shm_dir();
+    weir_channel *c = open_as(NAME, WEIR_CONSUMER, 4096);
+    CHECK_STATUS(weir_channel_descriptor(c, NULL), WEIR_E_INVALID);
+    int fd = descriptor_of(c);
+    CHECK(falls_silent(c, fd));
+    CHECK_OK(weir_channel_cancel(c));
+    CHECK(is_readable(fd, 0));
+    CHECK_STATUS(receive_nothing(c, SOON), WEIR_CANCELLED);
+    pid_t child = child_fork();
+    if (child == 0) {
+        CHECK_STATUS(weir_channel_descriptor(c, &fd), WEIR_E_FORKED);
+        CHECK_OK(weir_channel_close(c));
+        _exit(0);
+    }
+    CHECK(support_wait(child) == 0);
+    CHECK_OK(weir_channel_close(c));
+    CHECK(support_entries(support_shm_dir(), true) == 0);
+}
