@@ -69,7 +69,7 @@ unsigned weir_os_watch_read(int watch, int *keys, unsigned room, bool *lost);
 /* weir_os_thread_start runs body in a thread of its own, detached, in which all signals are blocked. */
 weir_status weir_os_thread_start(void (*body)(void));
 
-/* weir_os_at_fork: as pthread_atfork. */
-weir_status weir_os_at_fork(void (*before)(void), void (*parent)(void), void (*child)(void));
+/* weir_os_watch_at_fork: as pthread_atfork. */
+weir_status weir_os_watch_at_fork(void (*before)(void), void (*parent)(void), void (*child)(void));
 
 #endif

@@ -154,7 +154,7 @@ weir_status weir_os_thread_start(void (*body)(void))
     return WEIR_OK;
 }
 
-weir_status weir_os_at_fork(void (*before)(void), void (*parent)(void), void (*child)(void))
+weir_status weir_os_watch_at_fork(void (*before)(void), void (*parent)(void), void (*child)(void))
 {
     if (weir_watch_linux.atfork(before, parent, child) != 0)
         return weir_fail(WEIR_E_NO_MEMORY, "no memory for a fork handler");

@@ -87,7 +87,7 @@ static void after_fork_child(void)
 
 static void see_to_forks(void)
 {
-    fork_status = weir_os_at_fork(before_fork, after_fork_parent, after_fork_child);
+    fork_status = weir_os_watch_at_fork(before_fork, after_fork_parent, after_fork_child);
 }
 
 /* ---- telling ---- */
