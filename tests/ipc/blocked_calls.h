@@ -92,8 +92,15 @@ static inline void blocked_end(struct blocked *b)
     } else {
         for (uint64_t id = 1; id <= b->sent; id++)
             receive_id(b->c, id);
-        CHECK_STATUS(receive_nothing(b->c, WEIR_NOWAIT), WEIR_EMPTY); /* and nothing else: no call sent */
     }
+}
+
+/* The same, while no call is under way: those that were made, and ended with nothing, have sent nothing. */
+static inline void blocked_end_unsent(struct blocked *b)
+{
+    blocked_end(b);
+    if (b->own == b->p && b->how != BLOCKED_PRODUCER_ALONE)
+        CHECK_STATUS(receive_nothing(b->c, WEIR_NOWAIT), WEIR_EMPTY);
 }
 
 static inline void blocked_close(struct blocked *b)

@@ -24,7 +24,7 @@ Test(kinds_cancel, one_before_the_call_ends_the_next_that_waits_and_only_that)
             CHECK_STATUS(blocked_call(&b, HELP_DEADLINE), WEIR_CANCELLED);
             CHECK_STATUS(blocked_call(&b, WEIR_MILLISECONDS(1)), WEIR_TIMEOUT);
             CHECK_OK(weir_channel_cancel(b.own));
-            blocked_end(&b);
+            blocked_end_unsent(&b);
             CHECK_OK(blocked_call(&b, HELP_DEADLINE)); /* it need not wait */
             blocked_close(&b);
         }
@@ -40,7 +40,7 @@ Test(kinds_cancel, whatever_is_for_ever_is_ended)
             CHECK_OK(weir_channel_cancel(b.own));
             CHECK_STATUS(blocked_call(&b, times[i]), WEIR_CANCELLED);
         }
-        blocked_end(&b);
+        blocked_end_unsent(&b);
         blocked_close(&b);
     }
 }
@@ -82,7 +82,7 @@ Test(kinds_cancel, a_thread_ends_a_sleep)
         CHECK(pthread_create(&thread, NULL, cancel_who_sleeps, &other) == 0);
         CHECK_STATUS(blocked_call(&b, WEIR_FOREVER), WEIR_CANCELLED);
         CHECK(pthread_join(thread, NULL) == 0);
-        blocked_end(&b); /* no message was lost, and none sent */
+        blocked_end_unsent(&b); /* no message was lost, and none sent */
         blocked_close(&b);
     }
 }
@@ -106,7 +106,7 @@ Test(kinds_cancel, a_thread_ends_a_spin)
         CHECK_STATUS(blocked_call(&b, WEIR_FOREVER), WEIR_CANCELLED);
         CHECK(pthread_join(thread, NULL) == 0);
         CHECK(facts_of(b.own).sleeps == 0);
-        blocked_end(&b);
+        blocked_end_unsent(&b);
         blocked_close(&b);
     }
 }
@@ -167,7 +167,7 @@ Test(kinds_cancel, a_signal_ends_no_call_and_one_whose_handler_cancels_does)
         CHECK(weir_load_acq(&handled) == SIGNALS + 1);
         CHECK(pthread_join(thread, NULL) == 0);
         CHECK(facts_of(b.own).sleeps >= SIGNALS + 1 && facts_of(b.own).woken == 1);
-        blocked_end(&b);
+        blocked_end_unsent(&b);
         blocked_close(&b);
     }
 }

@@ -16,7 +16,7 @@ Test(kinds_waits, a_deadline_in_the_past_looks_once_and_does_not_sleep)
         for (unsigned i = 0; i < sizeof past / sizeof past[0]; i++)
             CHECK_STATUS(blocked_call(&b, weir_until(past[i])), WEIR_TIMEOUT);
         CHECK(facts_of(b.own).sleeps == 0);
-        blocked_end(&b);
+        blocked_end_unsent(&b);
         CHECK_OK(blocked_call(&b, weir_until(-1)));
         blocked_close(&b);
     }
@@ -35,7 +35,7 @@ Test(kinds_waits, calls_that_share_a_deadline_wait_for_it_together)
             for (int i = 0; i < 3; i++)
                 CHECK_STATUS(blocked_call(&b, weir_until(deadline)), WEIR_TIMEOUT);
             CHECK(facts_of(b.own).sleeps == sleeps);
-            blocked_end(&b);
+            blocked_end_unsent(&b);
             CHECK_OK(blocked_call(&b, weir_until(deadline)));
             blocked_close(&b);
         }
