@@ -45,6 +45,32 @@ Test(kinds_cancel, whatever_is_for_ever_is_ended)
     }
 }
 
+Test(kinds_cancel, a_consumer_that_came_before_the_ring_is_cancelled_before_and_after_it_is_there)
+{
+    (void)support_shm_dir();
+    FOR_EACH_KIND(k)
+        for (int w = 0; w < 3; w++) {
+            weir_channel *c, *p;
+            weir_channel_options options = { .kind = k->kind, .wait = waits[w] };
+            CHECK_OK(weir_channel_open(&c, "early", WEIR_CONSUMER, &options));
+            CHECK(facts_of(c).capacity == 0);
+            CHECK_OK(weir_channel_cancel(c));
+            CHECK_STATUS(receive_nothing(c, WEIR_NOWAIT), WEIR_EMPTY);
+            CHECK_STATUS(receive_nothing(c, HELP_DEADLINE), WEIR_CANCELLED);
+            CHECK_STATUS(receive_nothing(c, WEIR_MILLISECONDS(1)), WEIR_TIMEOUT);
+            CHECK_OK(weir_channel_cancel(c)); /* goes over to the view of the ring */
+            CHECK_OK(weir_channel_open(&p, "early", WEIR_PRODUCER, &options));
+            CHECK_STATUS(receive_nothing(c, HELP_DEADLINE), WEIR_CANCELLED);
+            CHECK_OK(send_id(p, 1, WEIR_NOWAIT));
+            receive_id(c, 1);
+            CHECK_OK(weir_channel_cancel(c));
+            CHECK_STATUS(receive_nothing(c, HELP_DEADLINE), WEIR_CANCELLED);
+            CHECK(facts_of(c).messages == 1);
+            CHECK_OK(weir_channel_close(p));
+            CHECK_OK(weir_channel_close(c));
+        }
+}
+
 /* ---- in it ---- */
 
 struct other {

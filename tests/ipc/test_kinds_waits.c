@@ -4,6 +4,7 @@
 
 #include <criterion/criterion.h>
 #include <pthread.h>
+#include <weir/naming/os_linux.h>
 
 /* ---- deadlines ---- */
 
@@ -113,6 +114,33 @@ Test(kinds_waits, wait_peer_believes_its_own_look_after_another_calls)
         struct blocked b;
         CHECK(blocked_open(&b, k, BLOCKED_DRAIN, WEIR_WAIT_SLEEP));
         CHECK_STATUS(weir_channel_drain(b.p, WEIR_NOWAIT), WEIR_FULL); /* asks the kernel who is there */
+        CHECK_OK(weir_channel_wait_peer(b.p, WEIR_NOWAIT));
+        CHECK_OK(weir_channel_wait_peer(b.c, WEIR_NOWAIT));
+        blocked_close(&b);
+    }
+}
+
+static int (*real_lock)(int fd, int command, struct flock *range);
+
+static int no_lock(int fd, int command, struct flock *range)
+{
+    (void)fd, (void)command, (void)range;
+    errno = ENOLCK;
+    return -1;
+}
+
+Test(kinds_waits, wait_peer_says_that_the_kernel_does_not_answer_and_asks_again)
+{
+    (void)support_shm_dir();
+    FOR_EACH_KIND(k) {
+        struct blocked b;
+        CHECK(blocked_open(&b, k, BLOCKED_DRAIN, WEIR_WAIT_SLEEP));
+        real_lock = weir_linux.lock;
+        weir_linux.lock = no_lock;
+        weir_status without[] = { weir_channel_wait_peer(b.p, WEIR_NOWAIT), weir_channel_wait_peer(b.c, HELP_DEADLINE) };
+        weir_linux.lock = real_lock;
+        CHECK_STATUS(without[0], WEIR_E_OS);
+        CHECK_STATUS(without[1], WEIR_E_OS);
         CHECK_OK(weir_channel_wait_peer(b.p, WEIR_NOWAIT));
         CHECK_OK(weir_channel_wait_peer(b.c, WEIR_NOWAIT));
         blocked_close(&b);
