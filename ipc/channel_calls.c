@@ -157,7 +157,7 @@ weir_status weir_send_array(weir_channel *channel, const void *msgs, uint64_t le
 
 /* ---- several pieces ---- */
 
-/* The message's bytes; false where no message can be that long, or a piece is missing. */
+/* The message's bytes; a fault where no message can be that long, or a piece is missing. */
 static weir_status measure(const weir_piece *pieces, uint32_t count, uint64_t *len)
 {
     *len = 0;
@@ -172,6 +172,15 @@ static weir_status measure(const weir_piece *pieces, uint32_t count, uint64_t *l
     return WEIR_OK;
 }
 
+static void copy_pieces(unsigned char *to, const weir_piece *pieces, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (pieces[i].len != 0)
+            memcpy(to, pieces[i].base, pieces[i].len);
+        to += pieces[i].len;
+    }
+}
+
 weir_status weir_send_pieces(weir_channel *channel, const weir_piece *pieces, uint32_t count, weir_timeout timeout)
 {
     uint64_t len;
@@ -179,16 +188,22 @@ weir_status weir_send_pieces(weir_channel *channel, const weir_piece *pieces, ui
     weir_status status = measure(pieces, count, &len);
     if (status != WEIR_OK)
         return status;
-    status = weir_reserve(channel, len, &slot, timeout);
+    if (!weir_channel_enter(channel)) /* one call: a handler's that comes in between would take the room away */
+        return WEIR_E_BUSY;
+    status = weir_spsc_reserve(&channel->tx, len, &slot);
     if (status != WEIR_OK)
-        return status;
-    unsigned char *to = slot;
-    for (uint32_t i = 0; i < count; i++) {
-        if (pieces[i].len != 0)
-            memcpy(to, pieces[i].base, pieces[i].len);
-        to += pieces[i].len;
+        status = weir_channel_reserve_slow(channel, len, &slot, timeout, status);
+    if (status == WEIR_OK) {
+        copy_pieces(slot, pieces, count);
+        status = weir_spsc_commit_as(&channel->tx, len, false);
+        if (status == WEIR_OK) {
+            weir_tally(channel->messages, 1);
+            weir_channel_published(channel);
+        } else {
+            status = weir_channel_commit_slow(channel, len, 0, status);
+        }
     }
-    return weir_commit(channel, len);
+    return weir_channel_leave(channel, status);
 }
 
 weir_status weir_channel_drain(weir_channel *channel, weir_timeout timeout)
