@@ -83,7 +83,7 @@ struct_functions() { # struct_functions FILE STRUCT: STRUCT is a pattern
                 sub(/.*[ *]/, "", name)
                 if ($0 ~ /weir_atomic_u[0-9]* [^*]/)
                     shared = 1
-                else if ($0 ~ /^ *weir_[a-z]*_(producer|consumer|room|lane) [^*]/)
+                else if ($0 ~ /^ *weir_[a-z]*_(producer|consumer|room|lane|shape) [^*]/)
                     each(name, is_array, " model_clear(&to->" name ");", " model_copy(&to->" name ", &from->" name ");")
                 else
                     each(name, is_array, " to->" name " = 0;", " to->" name " = from->" name ";")
