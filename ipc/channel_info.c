@@ -157,7 +157,12 @@ weir_status weir_channel_members(weir_channel *channel, weir_member *out, uint32
     if (!weir_channel_enter(channel))
         return WEIR_E_BUSY;
     weir_status status = weir_channel_explain(channel, WEIR_OK);
+    struct channel_cold *cold = channel_cold(channel);
+    struct weir_detail detail;
+    weir_detail_save(&detail);
+    if (status == WEIR_OK && weir_view_refresh(&cold->view) != WEIR_OK)
+        weir_detail_restore(&detail); /* lanes that came since show no position then */
     if (status == WEIR_OK)
-        status = weir_look_at_members(channel_cold(channel), out, max, count);
+        status = weir_look_at_members(cold, out, max, count);
     return weir_channel_leave(channel, status);
 }

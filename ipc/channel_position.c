@@ -45,13 +45,13 @@ static weir_position of_mpsc(struct ring ring, uint64_t magic, uint64_t capacity
 
 static weir_position of_mpmc(struct ring ring, uint32_t lane, uint64_t *position)
 {
-    weir_mpmc_shape shape;
+    weir_mpmc_sizes sizes;
     struct weir_detail detail;
     weir_detail_save(&detail); /* an impossible ring has no position */
-    weir_status status = weir_mpmc_shape_of(ring.mem, ring.bytes, &shape);
+    weir_status status = weir_mpmc_validate(ring.mem, ring.bytes, &sizes);
     weir_detail_restore(&detail);
     uint64_t claim;
-    if (status != WEIR_OK || lane >= shape.lanes || !word(ring, weir_mpmc_lane_off(&shape, lane), &claim))
+    if (status != WEIR_OK || lane >= sizes.made || !word(ring, weir_mpmc_lane_off(&sizes.shape, lane), &claim))
         return WEIR_POSITION_NONE;
     *position = weir_mpmc_claim_of(claim).pos;
     return WEIR_POSITION_CLAIMED;

@@ -27,6 +27,7 @@ static weir_status view_all(struct channel_cold *cold)
     if (cold->view.base != NULL)
         (void)weir_view_unmap(&cold->view);
     cold->view = whole;
+    cold->layout = whole.base;
     return WEIR_OK;
 }
 

@@ -635,14 +635,15 @@ Test(observer, a_size_that_shrinks_meanwhile_is_no_fault)
     (void)snprintf(path, sizeof path, "%s/weir-u.%u/%s", getenv("WEIR_SHM_DIR"), (unsigned)geteuid(), NAME);
     int fd = open(path, O_RDWR | O_CLOEXEC);
     CHECK(fd >= 0);
+    const off_t at = offsetof(weir_section_layout, size);
     static const uint64_t sizes[] = { 1, 64, 4096, 0, UINT64_MAX };
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         uint64_t old;
-        CHECK(pread(fd, &old, 8, 240) == 8 && pwrite(fd, &sizes[i], 8, 240) == 8);
+        CHECK(pread(fd, &old, 8, at) == 8 && pwrite(fd, &sizes[i], 8, at) == 8);
         look_anyhow(o, false);
         look_anyhow(o, true);
         CHECK(look(o).count == 1);
-        CHECK(pwrite(fd, &old, 8, 240) == 8);
+        CHECK(pwrite(fd, &old, 8, at) == 8);
     }
     (void)close(fd);
     CHECK_OK(weir_observer_close(o));
