@@ -145,7 +145,7 @@ int main(void)
                  (double)(status_kib("VmPTE:") - tables) * 1024 / (double)channels);
     (void)printf("many: opened in %.1f us each, the first tenth in %.1f\n", (double)opened / 1000 / (double)channels,
                  (double)first / 1000 / (double)(channels / 10));
-    CHECK(descriptors == channels && maps <= channels * MAPPINGS_EACH);
+    CHECK(descriptors == channels && maps <= channels * MAPPINGS_EACH + 64); /* some of malloc's */
     CHECK(support_entries(dir, false) == channels + 1);
 
     pid_t child = child_fork(); /* it opens its own; of these it has copies that know nothing */
