@@ -108,6 +108,16 @@ static weir_status choose_place(weir_channel *channel, weir_participant *before)
     return status == WEIR_EMPTY || status == WEIR_E_IN_USE ? WEIR_OK : status; /* the last one will do, later */
 }
 
+/* What stands there of the place's last holder is about to be changed, perhaps by one who is then refused. */
+static void introduce_begin(struct channel_cold *cold)
+{
+    weir_channel_layout *layout = cold->view.base;
+    weir_store_rlx(&layout->member[cold->slot].introduced, 0);
+    /* order MEMBER rel: nobody's, before another's words.  Without it an observer can take some of them for the last
+     * holder's. */
+    weir_fence_rel();
+}
+
 /* Who it is, for whoever looks.  Relaxed, all of it: nothing is decided by it. */
 static void introduce(struct channel_cold *cold)
 {
@@ -121,6 +131,8 @@ static void introduce(struct channel_cold *cold)
     for (unsigned i = 0; i < WEIR_COUNTS; i++)
         weir_store_rlx(&member->count_before[i], weir_load_rlx(&member->count[i]));
     weir_channel_ask_alerts(cold, false); /* which a dead holder may have */
+    /* relaxed: it is announced behind it (edge SLOT), and only who has seen that looks for this generation */
+    weir_store_rlx(&member->introduced, weir_channel_introduced(cold->generation));
 }
 
 /* What others' threads look at stays where it is until close. */
@@ -143,6 +155,8 @@ static weir_status agree(weir_channel *channel, const struct terms *terms, weir_
     weir_status status = weir_terms_compare(cold, weir_load_acq(&layout->capacity));
     if (status == WEIR_OK)
         status = choose_place(channel, before);
+    if (status == WEIR_OK)
+        introduce_begin(cold);
     if (status == WEIR_OK)
         status = check_identity(cold, terms->identity);
     if (status == WEIR_OK)

@@ -1,8 +1,50 @@
-/* ipc/channel_info.c - what a channel is, and who is there. */
+/* ipc/channel_info.c - what a channel is, and who is there: for its participants and its observers. */
 #include <weir/base/fail.h>
+#include <weir/ipc/channel_look.h>
 #include <weir/ipc/channel_terms.h>
 
 #include <string.h>
+
+#define MEMBER_LOOKS 16 /* at a place whose holders come and go at each look */
+
+/* The ring as it is stated; one that is impossible, or of a kind that is not known here, is none: who attaches finds
+ * that out. */
+static bool stated_shape(struct channel_cold *cold, struct channel_shape *shape)
+{
+    struct weir_detail detail;
+    weir_detail_save(&detail);
+    bool there = cold->kind != NULL && weir_channel_stated_shape(cold, shape) == WEIR_OK;
+    weir_detail_restore(&detail);
+    return there;
+}
+
+weir_status weir_look_at_channel(struct channel_cold *cold, weir_channel_facts *facts)
+{
+    weir_channel_facts seen = { .kind = cold->number };
+    struct channel_side producers = { 0, weir_channel_producers(cold) };
+    struct channel_side consumers = { producers.count, weir_channel_consumers(cold) };
+    struct channel_type type;
+    struct channel_shape shape;
+    weir_status status = weir_channel_crowd(cold, producers, true, &seen.producer, &seen.producers_alive);
+    if (status == WEIR_OK)
+        status = weir_channel_crowd(cold, consumers, true, &seen.consumer, &seen.consumers_alive);
+    if (status == WEIR_OK)
+        status = weir_terms_read_type(cold->view.base, weir_section_name(cold->section), &type);
+    if (status != WEIR_OK)
+        return status;
+    if (stated_shape(cold, &shape)) {
+        seen.capacity = cold->kind->capacity(&shape);
+        seen.record_max = cold->kind->record_max(&shape);
+    }
+    seen.producers = producers.count;
+    seen.consumers = consumers.count;
+    memcpy(seen.type, type.name, sizeof seen.type);
+    seen.type_size = type.size;
+    seen.type_alignment = type.alignment;
+    seen.type_version = type.version;
+    *facts = seen;
+    return WEIR_OK;
+}
 
 /* What this handle has counted since it came. */
 static uint64_t counted(const struct channel_cold *cold, unsigned which)
@@ -15,36 +57,13 @@ weir_status weir_channel_info(weir_channel *channel, weir_channel_facts *facts)
     if (!weir_channel_enter(channel))
         return WEIR_E_BUSY;
     struct channel_cold *cold = channel_cold(channel);
-    weir_channel_facts seen = { .kind = WEIR_SPSC };
+    weir_channel_facts seen;
     weir_status status = weir_channel_explain(channel, WEIR_OK);
+    if (status == WEIR_OK)
+        status = weir_look_at_channel(cold, &seen);
     if (status != WEIR_OK)
         return weir_channel_leave(channel, status);
-    struct channel_side producers = { 0, weir_channel_producers(cold) };
-    struct channel_side consumers = { producers.count, weir_channel_consumers(cold) };
-    status = weir_channel_crowd(cold, producers, true, &seen.producer, &seen.producers_alive);
-    if (status == WEIR_OK)
-        status = weir_channel_crowd(cold, consumers, true, &seen.consumer, &seen.consumers_alive);
-    struct channel_type type;
-    if (status == WEIR_OK)
-        status = weir_terms_read_type(cold->view.base, weir_section_name(cold->section), &type);
-    if (status != WEIR_OK)
-        return weir_channel_leave(channel, status);
-    struct channel_shape shape;
-    struct weir_detail detail;
-    weir_detail_save(&detail); /* an impossible ring is found by who attaches */
-    if (weir_channel_stated_shape(cold, &shape) == WEIR_OK) {
-        seen.capacity = cold->kind->capacity(&shape);
-        seen.record_max = cold->kind->record_max(&shape);
-    }
-    weir_detail_restore(&detail);
-    seen.kind = cold->number;
-    seen.producers = producers.count;
-    seen.consumers = consumers.count;
     seen.slot = cold->slot - cold->own.first;
-    memcpy(seen.type, type.name, sizeof seen.type);
-    seen.type_size = type.size;
-    seen.type_alignment = type.alignment;
-    seen.type_version = type.version;
     seen.messages = counted(cold, WEIR_COUNT_MESSAGES);
     seen.full = counted(cold, WEIR_COUNT_FULL);
     seen.sleeps = counted(cold, WEIR_COUNT_SLEPT);
@@ -54,4 +73,96 @@ weir_status weir_channel_info(weir_channel *channel, weir_channel_facts *facts)
     seen.redelivered = cold->redelivered;
     *facts = seen;
     return weir_channel_leave(channel, WEIR_OK);
+}
+
+/* ---- the places ---- */
+
+/* Relaxed: what makes them one holder's is said in one_member. */
+static void read_words(const weir_channel_member *member, weir_member *out)
+{
+    uint64_t count[WEIR_COUNTS], before[WEIR_COUNTS];
+    for (unsigned i = 0; i < WEIR_COUNTS; i++) { /* before first: what a holder has counted only grows */
+        before[i] = weir_load_rlx(&member->count_before[i]);
+        count[i] = weir_load_rlx(&member->count[i]);
+    }
+    out->identity = weir_load_rlx(&member->identity);
+    out->process = weir_load_rlx(&member->process);
+    out->pid_space = weir_load_rlx(&member->pid_space);
+    out->since_ns = weir_load_rlx(&member->since_ns);
+    out->all = (weir_counts){ count[WEIR_COUNT_MESSAGES], count[WEIR_COUNT_FULL], count[WEIR_COUNT_SLEPT],
+                              count[WEIR_COUNT_WOKEN], count[WEIR_COUNT_LOST], count[WEIR_COUNT_RECOVERED] };
+    for (unsigned i = 0; i < WEIR_COUNTS; i++)
+        count[i] -= before[i];
+    out->held = (weir_counts){ count[WEIR_COUNT_MESSAGES], count[WEIR_COUNT_FULL], count[WEIR_COUNT_SLEPT],
+                               count[WEIR_COUNT_WOKEN], count[WEIR_COUNT_LOST], count[WEIR_COUNT_RECOVERED] };
+}
+
+/* Looks at the place of that slot; WEIR_EMPTY where nobody has ever been.  Its holder announced itself behind its words,
+ * and the next one says that it changes them before it does: if it has not said so behind them, they are the holder's. */
+static weir_status one_member(struct channel_cold *cold, uint32_t slot, weir_member *out)
+{
+    const weir_channel_layout *layout = cold->view.base;
+    const weir_channel_member *member = &layout->member[slot];
+    weir_participant seen;
+    bool same = false;
+    *out = (weir_member){ .known = false };
+    for (int look = 0; look < MEMBER_LOOKS && !out->known && !same; look++) {
+        weir_status status = weir_participant_look(cold->section, slot, &seen);
+        if (status != WEIR_OK)
+            return status;
+        if (seen.presence == WEIR_ABSENT)
+            return WEIR_EMPTY;
+        read_words(member, out);
+        /* order MEMBER acq: the words before the look at whose they are. */
+        weir_fence_acq();
+        out->known = weir_load_rlx(&member->introduced) == weir_channel_introduced(seen.generation);
+        same = weir_participant_glance(cold->section, slot).generation == seen.generation;
+    }
+    if (!out->known) /* all: each only grows */
+        *out = (weir_member){ .all = out->all };
+    out->generation = seen.generation;
+    out->deaths = seen.deaths;
+    out->presence = seen.presence;
+    return WEIR_OK;
+}
+
+weir_status weir_look_at_members(struct channel_cold *cold, weir_member *out, uint32_t max, uint32_t *count)
+{
+    struct channel_shape shape;
+    bool ring = stated_shape(cold, &shape);
+    uint32_t producers = weir_channel_producers(cold), found = 0;
+    for (uint32_t slot = 0; slot < producers + weir_channel_consumers(cold); slot++) {
+        weir_member one;
+        weir_status status = one_member(cold, slot, &one);
+        if (status == WEIR_EMPTY)
+            continue;
+        if (status != WEIR_OK)
+            return status;
+        one.role = slot < producers ? WEIR_PRODUCER : WEIR_CONSUMER;
+        one.place = slot < producers ? slot : slot - producers;
+        if (ring)
+            one.position_is = weir_look_at_position(cold, &shape, one.role, one.place, &one.position);
+        if (found < max)
+            out[found] = one;
+        found++;
+    }
+    *count = found;
+    return WEIR_OK;
+}
+
+weir_status weir_channel_members(weir_channel *channel, weir_member *out, uint32_t max, uint32_t *count)
+{
+    if ((out == NULL && max != 0) || count == NULL)
+        return weir_fail(WEIR_E_INVALID, "no place to return the members, or their number");
+    if (!weir_channel_enter(channel))
+        return WEIR_E_BUSY;
+    weir_status status = weir_channel_explain(channel, WEIR_OK);
+    struct channel_cold *cold = channel_cold(channel);
+    struct weir_detail detail;
+    weir_detail_save(&detail);
+    if (status == WEIR_OK && weir_view_refresh(&cold->view) != WEIR_OK)
+        weir_detail_restore(&detail); /* lanes that came since show no position then */
+    if (status == WEIR_OK)
+        status = weir_look_at_members(cold, out, max, count);
+    return weir_channel_leave(channel, status);
 }

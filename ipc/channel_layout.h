@@ -8,7 +8,7 @@
 #include <weir/ring/spsc_layout.h>
 
 #define WEIR_CHANNEL_CONTENT 0x6e616863u /* "chan", the section's content number */
-#define WEIR_CHANNEL_VERSION 3u
+#define WEIR_CHANNEL_VERSION 4u
 #define WEIR_CHANNEL_ROLE_MAX 127u /* producers, and consumers, that a channel can be made for */
 
 /* Slots of the section: the producers', the consumers', and one that is only ever locked, by whoever agrees on the
@@ -37,7 +37,9 @@ typedef struct weir_channel_member {
     weir_atomic_u64 process;  /* the holder's pid, in */
     weir_atomic_u64 pid_space; /* the pid namespace of that number; 0: not known */
     weir_atomic_u64 since_ns; /* when it came: CLOCK_REALTIME */
-    uint8_t pad[WEIR_LINE - 40];
+    weir_atomic_u64 introduced; /* weir_channel_introduced of the generation that the five above and count_before are
+                                 * of, position excepted; 0: they are being changed (edge MEMBER) */
+    uint8_t pad[WEIR_LINE - 48];
     weir_atomic_u64 count[WEIR_COUNTS];
     uint8_t count_pad[WEIR_LINE - 8 * WEIR_COUNTS];
     weir_atomic_u64 count_before[WEIR_COUNTS];
@@ -75,6 +77,8 @@ _Static_assert(offsetof(weir_channel_layout, consumer) == 256, "the consumers' l
 _Static_assert(offsetof(weir_channel_layout, member) == 384, "members lie on line pairs");
 _Static_assert(offsetof(weir_channel_member, count) == WEIR_LINE_PAIR, "counters lie off the lines that others look at");
 _Static_assert(sizeof(weir_channel_member) == 2 * WEIR_LINE_PAIR, "a member's line pairs are its own");
+
+static inline uint64_t weir_channel_introduced(uint32_t generation) { return (uint64_t)generation << 1 | 1; }
 
 /* Where the ring begins: behind the members, so that what lies behind a control block of a line pair or two begins on a
  * page (a lane's bytes do). */

@@ -137,8 +137,7 @@ weir_status weir_terms_read_type(const weir_channel_layout *layout, const char *
     return WEIR_OK;
 }
 
-/* Whoever states other numbers of participants wants no less. */
-weir_status weir_terms_check_layout(struct channel_cold *cold, const struct terms *terms)
+weir_status weir_terms_read_head(struct channel_cold *cold)
 {
     const weir_channel_layout *layout = cold->view.base;
     const char *name = weir_section_name(cold->section);
@@ -147,35 +146,50 @@ weir_status weir_terms_check_layout(struct channel_cold *cold, const struct term
     if (version != WEIR_CHANNEL_VERSION)
         return weir_fail(WEIR_E_VERSION, "%s has channel layout %u, this library knows %u", name, version,
                          WEIR_CHANNEL_VERSION);
-    if (kind != terms->kind && weir_channel_kind(kind) != NULL)
-        return weir_fail(WEIR_E_MISMATCH, "%s is a channel of kind %s, asked for was %s", name,
-                         weir_channel_kind(kind)->name, terms->calls->name);
-    if (kind != terms->kind)
-        return weir_fail(WEIR_E_MISMATCH, "%s is a channel of kind %u, asked for was %s", name, kind,
-                         terms->calls->name);
+    const struct channel_kind *calls = weir_channel_kind(kind);
     if (full_fence > 1 || producers == 0 || producers > WEIR_MEMBERS_MAX || consumers == 0 ||
-        consumers > WEIR_MEMBERS_MAX || (producers > 1 && !terms->calls->many_producers) ||
-        (consumers > 1 && !terms->calls->many_consumers) ||
+        consumers > WEIR_MEMBERS_MAX || (calls != NULL && producers > 1 && !calls->many_producers) ||
+        (calls != NULL && consumers > 1 && !calls->many_consumers) ||
         weir_section_size(cold->section) < weir_channel_ring_off(producers, consumers))
         return weir_fail(WEIR_E_CORRUPT, "%s states fence %u, %u producers and %u consumers", name, full_fence,
                          producers, consumers);
-    if (terms->producers > producers || terms->consumers > consumers)
-        return weir_fail(WEIR_E_MISMATCH, "%s has room for %u producers and %u consumers, asked for were %u and %u",
-                         name, producers, consumers, terms->producers, terms->consumers);
     weir_participant terms_slot;
     if (weir_participant_look(cold->section, weir_channel_slot_terms(producers, consumers), &terms_slot) ==
         WEIR_E_INVALID)
         return weir_fail(WEIR_E_CORRUPT, "%s states %u producers and %u consumers, and has fewer places", name,
                          producers, consumers);
+    struct channel_side of_producers = { 0, producers }, of_consumers = { producers, consumers };
+    cold->kind = calls;
+    cold->number = (weir_kind)kind;
     cold->full_fence = full_fence != 0;
+    cold->own = cold->role == WEIR_PRODUCER ? of_producers : of_consumers;
+    cold->peers = cold->role == WEIR_PRODUCER ? of_consumers : of_producers;
+    return WEIR_OK;
+}
+
+/* Whoever states other numbers of participants wants no less. */
+weir_status weir_terms_check_layout(struct channel_cold *cold, const struct terms *terms)
+{
+    const char *name = weir_section_name(cold->section);
+    weir_status status = weir_terms_read_head(cold);
+    if (status != WEIR_OK)
+        return status;
+    uint32_t kind = (uint32_t)cold->number, producers = weir_channel_producers(cold),
+             consumers = weir_channel_consumers(cold);
+    if (kind != terms->kind && cold->kind != NULL)
+        return weir_fail(WEIR_E_MISMATCH, "%s is a channel of kind %s, asked for was %s", name, cold->kind->name,
+                         terms->calls->name);
+    if (kind != terms->kind)
+        return weir_fail(WEIR_E_MISMATCH, "%s is a channel of kind %u, asked for was %s", name, kind,
+                         terms->calls->name);
+    if (terms->producers > producers || terms->consumers > consumers)
+        return weir_fail(WEIR_E_MISMATCH, "%s has room for %u producers and %u consumers, asked for were %u and %u",
+                         name, producers, consumers, terms->producers, terms->consumers);
     if (!cold->full_fence && !weir_os_can_fence_others())
         return weir_fail(WEIR_E_UNSUPPORTED,
                          "%s was made where membarrier(2) works and this process may not use it (seccomp?): open it "
                          "here first",
                          name);
-    struct channel_side of_producers = { 0, producers }, of_consumers = { producers, consumers };
-    cold->own = cold->role == WEIR_PRODUCER ? of_producers : of_consumers;
-    cold->peers = cold->role == WEIR_PRODUCER ? of_consumers : of_producers;
     return WEIR_OK;
 }
 

@@ -36,7 +36,11 @@ uint32_t weir_terms_members(uint32_t stated, bool many);
 /* weir_terms_init_layout is a section's init: it fills a new channel's content; arg is a struct making. */
 weir_status weir_terms_init_layout(void *content, uint64_t size, void *arg);
 
-/* weir_terms_check_layout reads the channel's constants, once, into the handle. */
+/* weir_terms_read_head reads the channel's constants, each once and checked, into the handle; of any kind, one that
+ * this library does not know among them (kind: NULL). */
+weir_status weir_terms_read_head(struct channel_cold *cold);
+
+/* weir_terms_check_layout does so and compares them with what this handle states. */
 weir_status weir_terms_check_layout(struct channel_cold *cold, const struct terms *terms);
 
 /* weir_terms_compare compares what this handle states with what the channel states by now. */

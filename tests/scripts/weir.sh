@@ -73,8 +73,52 @@ valid_json
 runs 0 weir stat orders --json
 shows stat "\"holders\":\\[\\{\"pid\":$producer,\"process\":\"weir-producer\",\"observer\":false"
 valid_json
+shows stat "\"channel\":\\{\"kind\":\"spsc\",\"capacity\":[0-9]+"
+shows stat "\"participants\":\\["
+shows stat "\"role\":\"producer\",\"place\":0,\"state\":\"alive\",\"generation\":1,.*\"process\":$producer,.*\"same_pid_namespace\":true"
+runs 0 weir stat orders
+shows stat 'channel +kind spsc, capacity [0-9]+ bytes, longest message [0-9]+'
+shows stat 'present +1 producers of 1, 0 consumers of 1'
+shows stat "^ +producer +0 +alive +1 +0 +20[0-9-]+T[0-9:]+Z +[0-9]+ .* process $producer"
+shows stat '^ +all producers there ever were'
 runs 1 weir rm orders
 shows rm 'in use'
+
+# ---- a consumer that works, and is killed ----
+weir-producer watched --count 1000000000000 >/dev/null 2>&1 &
+watched=$!
+weir-consumer watched --count 1000000000000 >/dev/null 2>&1 &
+consumer=$!
+pids="$pids $watched $consumer"
+until_shown "^ +consumer +0 +alive +1 +0 .*Z +[1-9][0-9]* .* process $consumer, released [0-9]+" weir stat watched
+shows stat '^ +all consumers there ever were +[1-9]'
+kill -STOP $watched # or it would hear of the death, and go
+kill -9 $consumer
+wait $consumer 2>/dev/null
+until_shown "^ +consumer +0 +dead +1 +1 .* process $consumer" weir stat watched
+shows stat "^ +producer +0 +alive +1 +0 .* process $watched"
+runs 0 weir stat watched --json
+shows stat '"role":"consumer","place":0,"state":"dead","generation":1,"deaths":1'
+valid_json
+kill -9 $watched
+wait $watched 2>/dev/null
+runs 0 weir rm watched
+
+# ---- of another pid namespace ----
+if unshare --pid --fork true 2>/dev/null; then
+    unshare --pid --fork --kill-child weir-producer inner --count 1000000000 >/dev/null 2>&1 &
+    inner=$!
+    pids="$pids $inner"
+    until_shown 'producer +0 +alive .* process 1 \(of another pid namespace\)' weir stat inner
+    runs 0 weir stat inner --json
+    shows stat '"process":1,"pid_namespace":[0-9]+,"same_pid_namespace":false'
+    kill -9 $inner
+    wait $inner 2>/dev/null
+    until_shown '^Local/inner +stale' weir ls
+    runs 0 weir rm inner
+else
+    echo "no pid namespace of one's own here: another's number is NOT checked"
+fi
 runs 0 weir clean
 shows clean 'nothing is stale'
 

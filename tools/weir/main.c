@@ -16,13 +16,15 @@ static const char help[] =
     "\n"
     "ls     the sections of the shared-memory directory ($WEIR_SHM_DIR, else /dev/shm): Global\n"
     "       ones and your own Local ones; as root, everybody's\n"
-    "stat   one section: its memory, who has it open, and every view of it that you may see\n"
+    "stat   one section: its memory, who has it open, and every view of it that you may see; of a\n"
+    "       channel: its participants, alive or dead, what they have counted, and how far they are\n"
     "clean  removes your stale sections: whole ones that nobody has open and that do not persist\n"
     "rm     removes one section that nobody has open, a persistent one too\n"
     "\n"
     "NAME   Global/x or Local/x; x alone means Local/x\n"
     "\n"
-    "A user is shown with the pid that it has in its own pid namespace, as it says itself.\n"
+    "A user and a participant are shown with the pid that they have in their own pid\n"
+    "namespace, as they say themselves: nothing is decided by it.\n"
     "Nothing is attached to: looking keeps nothing alive.  Exit status: 0, or 1 with one line of error.\n";
 
 /* ---- what the subcommands share ---- */
@@ -101,6 +103,15 @@ int tool_character(const char *text)
     }
     bool scalar = value < 0xd800 || (value > 0xdfff && value < 0x110000);
     return scalar && value >= least[len] && value > 0x9f ? len : 0;
+}
+
+void tool_printable(char *text)
+{
+    for (int len; *text != 0; text += len != 0 ? len : 1) {
+        len = tool_character(text);
+        if (len == 0)
+            *text = '?';
+    }
 }
 
 void tool_json_text(const char *text)

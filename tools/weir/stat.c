@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <weir/ipc/channel_layout.h>
+
 /* What a process calls itself; "" where it is gone or hidden. */
 static void process_name(uint32_t pid, char *text, size_t size)
 {
@@ -17,16 +19,6 @@ static void process_name(uint32_t pid, char *text, size_t size)
         text[0] = 0;
     text[strcspn(text, "\n")] = 0;
     (void)fclose(file);
-}
-
-/* The same for people: without what would move their cursor. */
-static void printable(char *text)
-{
-    for (int len; *text != 0; text += len != 0 ? len : 1) {
-        len = tool_character(text);
-        if (len == 0)
-            *text = '?';
-    }
 }
 
 struct out {
@@ -44,7 +36,7 @@ static bool print_user(const weir_section_user *user, void *arg)
         tool_json_text(name);
         (void)printf(",\"observer\":%s}", user->observer ? "true" : "false");
     } else {
-        printable(name);
+        tool_printable(name);
         (void)printf("  %-9s pid %-8u %s\n", user->observer ? "observer" : "user", user->pid, name);
     }
     out->count++;
@@ -63,7 +55,7 @@ static bool print_view(const weir_section_mapping *view, void *arg)
                      (unsigned long long)view->base, (unsigned long long)view->offset, (unsigned long long)view->size,
                      tool_access(view->access));
     } else {
-        printable(name);
+        tool_printable(name);
         (void)printf("  view      pid %-8u %-15s at %#014llx  offset %llu  %llu bytes  %s\n", view->pid, name,
                      (unsigned long long)view->base, (unsigned long long)view->offset, (unsigned long long)view->size,
                      tool_access(view->access));
@@ -114,10 +106,13 @@ int tool_stat(int count, char **arguments)
     if (out.json) {
         (void)putchar('{');
         tool_json_info(&info);
-        (void)fputs(",\"holders\":[", stdout);
     } else {
         print_text(&info);
     }
+    if (!strange && info.content == WEIR_CHANNEL_CONTENT)
+        tool_channel(&info, out.json);
+    if (out.json)
+        (void)fputs(",\"holders\":[", stdout);
     /* It may be gone by now: then these lists are empty. */
     status = strange ? WEIR_OK : weir_section_users(name, print_user, &out);
     if (out.json)

@@ -33,6 +33,12 @@ const char *tool_access(weir_access access);
  * terminal. */
 int tool_character(const char *text);
 
+/* tool_printable leaves out of a text what would move a person's cursor. */
+void tool_printable(char *text);
+
+/* tool_channel prints what a channel is and who is there, as members of an object or as lines. */
+void tool_channel(const weir_section_info *info, bool json);
+
 /* tool_json_text prints a string as JSON has it; a byte that is no character as the character of its number. */
 void tool_json_text(const char *text);
 
