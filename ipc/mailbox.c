@@ -223,6 +223,12 @@ static void release(struct mailbox_state *state)
         (void)weir_release(state->channel);
 }
 
+/* Was a message sent to this owner?  What was sent before there was any is the first one's. */
+static bool is_for(const struct mailbox_state *state, uint32_t target)
+{
+    return state->undelivered == WEIR_KEEP || target == state->generation || (target == 0 && state->generation == 1);
+}
+
 /* Is what was read into state->next the owner's business?  Counts what is not. */
 static bool is_wanted(struct mailbox_state *state, const void *msg, uint32_t len)
 {
@@ -231,7 +237,7 @@ static bool is_wanted(struct mailbox_state *state, const void *msg, uint32_t len
         state->malformed++;
         return false;
     }
-    if (state->undelivered == WEIR_DISCARD && head.target != 0 && head.target != state->generation) {
+    if (!is_for(state, head.target)) {
         state->discarded++;
         return false;
     }

@@ -8,9 +8,9 @@
  * or the other way round, it is WEIR_E_MISMATCH.  Either side may come first.  Answers go to a mailbox of the sender's
  * own, which a message names by its name, its owner's number, which no other has, and generation.
  *
- * Callers:  a handle is one thread's at a time; a sender and the mailbox that its answers go to are one thread's.  send,
- *           receive and call are async-signal-safe, the mailbox's once it has had a message; inside another call on the
- *           same handle they return WEIR_E_BUSY.
+ * Callers:  a handle is one thread's at a time; a sender and the mailbox that its answers go to are one thread's.
+ *           send, receive and call are async-signal-safe, the latter two once the mailbox has had a message; inside
+ *           another call on the same handle they return WEIR_E_BUSY.
  * Progress, Waiting: as channel.h.
  * Order:    each sender's messages in order.
  * The end:  an owner that leaves or is killed is told to a sender once: by a send (within 10 ms of sends), by a call
@@ -117,14 +117,15 @@ WEIR_API weir_status weir_mailbox_close(weir_mailbox *mailbox);
  *
  * Ordering: acquire; what the sender wrote before send is visible.
  * Returns:  WEIR_OK; WEIR_EMPTY (WEIR_NOWAIT); WEIR_TIMEOUT; WEIR_CLOSED, WEIR_DIED (nothing is left, and the last of
- *           the senders has gone, as weir_peek); WEIR_CANCELLED; WEIR_E_TOO_SMALL (mail->len is its length; it stays
+ *           the senders has gone, as weir_peek); WEIR_AGAIN (WEIR_NOWAIT; 65,536 messages were dropped, and there may be
+ *           more); WEIR_CANCELLED; WEIR_E_TOO_SMALL (mail->len is its length; it stays
  *           the next); WEIR_E_CORRUPT; WEIR_E_MISMATCH; WEIR_E_NO_MEMORY; WEIR_E_BUSY; WEIR_E_FORKED.
  * If killed: the message was received, or the next owner has it, unless they are discarded. */
 WEIR_API weir_status weir_mailbox_receive(weir_mailbox *mailbox, weir_mail *mail, void *buffer, uint64_t size_bytes,
                                           weir_timeout timeout);
 
-/* weir_mailbox_reply answers a message that this handle received, now or later: the answer has its correlation.  It goes
- * to the owner that asked, not to its successor.
+/* weir_mailbox_reply answers a message that this handle received, now or later: the answer has its correlation.  It
+ * goes to the owner that asked, not to its successor.
  *
  * Callers:  not async-signal-safe: it opens and closes mailboxes.
  * Returns:  WEIR_OK (it is in the sender's mailbox); WEIR_CLOSED (the sender's mailbox has left, or was killed and
@@ -148,8 +149,8 @@ WEIR_API weir_status weir_mailbox_cancel(weir_mailbox *mailbox);
 /* weir_sender_open opens the mailbox of that name to send to it, making it if it is not there.  Answers go to replies;
  * NULL: none are wanted.
  *
- * Returns:  WEIR_OK; WEIR_E_IN_USE (as many senders as there is room for, or one with that identity); WEIR_E_INVALID (options; replies is the same
- *           mailbox); WEIR_E_MISMATCH; otherwise as weir_channel_open.
+ * Returns:  WEIR_OK; WEIR_E_IN_USE (as many senders as there is room for, or one with that identity); WEIR_E_INVALID
+ *           (options; replies is the same mailbox); WEIR_E_MISMATCH; otherwise as weir_channel_open.
  * If killed: as a sender killed between two calls, or as if it had not been called. */
 WEIR_API weir_status weir_sender_open(weir_sender **out, const char *name, weir_mailbox *replies,
                                       const weir_mailbox_options *options);
@@ -169,8 +170,8 @@ WEIR_API weir_status weir_sender_wait(weir_sender *sender, weir_timeout timeout)
  *
  * Ordering: release.
  * Returns:  WEIR_OK; WEIR_CLOSED, WEIR_DIED (the owner that this sender knew has left, or it, or one since, was killed:
- *           once for each that it knew; nothing was sent, the next call sends to whoever comes); WEIR_FULL (WEIR_NOWAIT and no room);
- *           WEIR_TIMEOUT; WEIR_CANCELLED; nothing was sent with any of these.  WEIR_E_TOO_LARGE; WEIR_E_INVALID;
+ *           once for each that it knew; nothing was sent, the next call sends to whoever comes); WEIR_FULL
+ *           (WEIR_NOWAIT and no room); WEIR_TIMEOUT; WEIR_CANCELLED; nothing was sent with any of these.  WEIR_E_TOO_LARGE; WEIR_E_INVALID;
  *           WEIR_E_CORRUPT; WEIR_E_BUSY; WEIR_E_FORKED.
  * If killed: the message was never sent, or it is whole. */
 WEIR_API weir_status weir_sender_send(weir_sender *sender, uint32_t type, uint64_t correlation, const void *msg,
@@ -193,7 +194,8 @@ WEIR_API weir_status weir_sender_send(weir_sender *sender, uint32_t type, uint64
 WEIR_API weir_status weir_sender_call(weir_sender *sender, uint32_t type, const void *msg, uint64_t len,
                                       weir_mail *answer, void *buffer, uint64_t size_bytes, weir_timeout timeout);
 
-/* weir_sender_info tells of the channel: producers are the senders, the consumer is the owner.  As weir_channel_info. */
+/* weir_sender_info tells of the channel: producers are the senders, the consumer is the owner.  Returns: as
+ * weir_channel_info. */
 WEIR_API weir_status weir_sender_info(weir_sender *sender, weir_channel_facts *facts);
 
 /* weir_sender_cancel makes a call that waits for room or for an owner return WEIR_CANCELLED: as weir_channel_cancel. */

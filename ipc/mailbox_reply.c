@@ -98,23 +98,22 @@ static weir_status find_box(struct mailbox_state *state, const weir_address *to,
     return WEIR_OK;
 }
 
-static weir_status send_answer(struct reply_box *box, const struct mail_head *head, const void *msg, uint64_t len,
+static weir_status send_answer(struct reply_box *box, int64_t now, const struct mail_head *head, const weir_piece *msg,
                                weir_timeout timeout)
 {
-    int64_t now = weir_os_now_ns();
     bool ask = now - box->looked_ns >= MAILBOX_PROBE_NS;
     box->looked_ns = ask ? now : box->looked_ns;
     weir_status status = still_there(box->channel, box->to.generation, ask);
     if (status != WEIR_OK)
         return status;
-    weir_piece pieces[2] = { { head, sizeof *head }, { msg, len } };
+    weir_piece pieces[2] = { { head, sizeof *head }, *msg };
     status = weir_send_pieces(box->channel, pieces, 2, timeout);
     if (status < 0)
         return status;
     weir_status there = still_there(box->channel, box->to.generation, status != WEIR_OK);
     if (there != WEIR_OK)
         return there;
-    return status == WEIR_CLOSED || status == WEIR_DIED ? WEIR_TIMEOUT : status; /* of one that it had not the address of */
+    return status == WEIR_CLOSED || status == WEIR_DIED ? WEIR_TIMEOUT : status; /* of another than it is for */
 }
 
 static weir_status reply(struct mailbox_state *state, const weir_mail *mail, uint32_t type, const void *msg,
@@ -127,7 +126,8 @@ static weir_status reply(struct mailbox_state *state, const weir_mail *mail, uin
         return weir_fail(WEIR_E_INVALID, "the answer would go to the mailbox that answers");
     if (msg == NULL && len != 0)
         return weir_fail(WEIR_E_INVALID, "%llu bytes of no message", (unsigned long long)len);
-    sweep(state, weir_os_now_ns());
+    int64_t now = weir_os_now_ns();
+    sweep(state, now);
     weir_status status = find_box(state, &mail->from, &box);
     if (status != WEIR_OK)
         return status;
@@ -140,7 +140,7 @@ static weir_status reply(struct mailbox_state *state, const weir_mail *mail, uin
         .correlation = mail->correlation,
         .to = mail->from.owner,
     };
-    status = send_answer(box, &head, msg, len, timeout);
+    status = send_answer(box, now, &head, &(weir_piece){ msg, len }, timeout);
     state->answered += status == WEIR_OK;
     if (status == WEIR_CLOSED || status == WEIR_DIED || (status < 0 && status != WEIR_E_TOO_LARGE))
         let_go(box);

@@ -5,12 +5,12 @@
 
 #include <string.h>
 
-#define SLICE_NS INT64_C(20000000) /* how long a call waits between two looks at the owner: two of them in 50 ms, since a
-                                    * lock may drop a moment after its holder was killed */
+#define SLICE_NS INT64_C(20000000) /* how long a call waits between two looks at the owner: two of them in 50 ms, since
+                                    * a lock may drop a moment after its holder was killed */
 
 /* ---- the owner, as a sender knows it ---- */
 
-/* Who it is now.  A death is asked of the kernel, not at every look; memory says alive until another takes the place. */
+/* Who it is now.  A death is asked of the kernel, not at every look; memory says alive until another comes. */
 static weir_status observe(struct sender_state *state, bool ask, weir_participant *owner)
 {
     weir_status status = weir_mailbox_owner(state->channel, false, owner);

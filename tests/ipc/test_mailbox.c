@@ -135,14 +135,15 @@ Test(mailbox, options_that_no_call_can_serve_are_refused)
     mailbox = own(NAME, 0);
     weir_mailbox *other;
     CHECK_STATUS(weir_mailbox_open(&other, NAME, NULL), WEIR_E_IN_USE);
-    CHECK_STATUS(weir_sender_open(&sender, "clock", mailbox, NULL), WEIR_E_INVALID); /* the same, under its short name */
+    CHECK_STATUS(weir_sender_open(&sender, "clock", mailbox, NULL), WEIR_E_INVALID); /* its short name */
     sender = sends_to("Local/other", mailbox);
     CHECK_STATUS(weir_mailbox_close(mailbox), WEIR_E_BUSY);
     CHECK(strstr(weir_error_detail(), "1 senders") != NULL);
     CHECK_OK(weir_sender_close(sender));
     CHECK_OK(weir_mailbox_close(mailbox));
     mailbox = NULL;
-    CHECK_OK(weir_mailbox_open(&mailbox, NAME, &(weir_mailbox_options){ .senders = 2, .type = { .name = "tick", .size = 8 } }));
+    weir_mailbox_options tick = { .senders = 2, .type = { .name = "tick", .size = 8 } };
+    CHECK_OK(weir_mailbox_open(&mailbox, NAME, &tick));
     check_mismatch(weir_sender_open(&sender, NAME, NULL, &(weir_mailbox_options){ .type = { .name = "tock" } }),
                    "tick", "tock");
     weir_sender *two[2] = { sends_to(NAME, NULL), sends_to(NAME, NULL) };
@@ -162,8 +163,10 @@ Test(mailbox, without_memory_there_is_no_mailbox_and_nothing_is_left)
         struct rlimit limit = { .rlim_cur = UINT64_C(1) << 29, .rlim_max = UINT64_C(1) << 29 };
         if (setrlimit(RLIMIT_AS, &limit) != 0)
             _exit(1);
-        weir_status status = weir_mailbox_open(&mailbox, NAME, &(weir_mailbox_options){ .kept_bytes = WEIR_MAILBOX_KEPT_MAX });
-        _exit(status == WEIR_E_NO_MEMORY && mailbox == NULL && strstr(weir_error_detail(), "1073741824") != NULL ? 0 : 1);
+        weir_mailbox_options options = { .kept_bytes = WEIR_MAILBOX_KEPT_MAX };
+        weir_status status = weir_mailbox_open(&mailbox, NAME, &options);
+        bool said = strstr(weir_error_detail(), "1073741824") != NULL;
+        _exit(status == WEIR_E_NO_MEMORY && mailbox == NULL && said ? 0 : 1);
     }
 #ifndef __SANITIZE_ADDRESS__ /* which has more address space than that */
     CHECK(support_wait(child) == 0);
@@ -327,7 +330,7 @@ Test(mailbox, a_sender_is_told_once_that_the_owner_left_even_if_another_has_come
     CHECK_OK(weir_mailbox_close(mailbox));
     child_kill(child_owns(NAME, 0));
     mailbox = own(NAME, 0);
-    CHECK_STATUS(weir_sender_send(sender, 0, 0, "d", 1, WEIR_NOWAIT), WEIR_DIED); /* the one it knew, or another since */
+    CHECK_STATUS(weir_sender_send(sender, 0, 0, "d", 1, WEIR_NOWAIT), WEIR_DIED); /* or another since */
     CHECK_OK(weir_sender_send(sender, 0, 0, "d", 1, WEIR_NOWAIT));
     weir_sender *late = sends_to(NAME, NULL);
     CHECK_OK(weir_mailbox_close(mailbox));
@@ -389,6 +392,20 @@ Test(mailbox, what_is_undelivered_is_dropped_by_the_next_owner)
     child_kill(child_owns(NAME, 0));
     mailbox = own(NAME, 0);
     CHECK_STATUS(get_nothing(mailbox, WEIR_MILLISECONDS(1)), WEIR_TIMEOUT);
+    CHECK(mailbox_facts(mailbox).discarded == 1);
+    CHECK_OK(weir_mailbox_close(mailbox));
+    CHECK_OK(weir_sender_close(sender));
+}
+
+Test(mailbox, what_was_sent_before_there_was_an_owner_is_the_first_ones_alone)
+{
+    (void)support_shm_dir();
+    weir_sender *sender;
+    CHECK_OK(weir_sender_open(&sender, NAME, NULL, &(weir_mailbox_options){ .undelivered = WEIR_DISCARD }));
+    post_id(sender, 0);
+    child_kill(child_owns(NAME, WEIR_DISCARD)); /* who had it, and received nothing */
+    weir_mailbox *mailbox = own(NAME, 0);
+    CHECK_STATUS(get_nothing(mailbox, WEIR_NOWAIT), WEIR_EMPTY);
     CHECK(mailbox_facts(mailbox).discarded == 1);
     CHECK_OK(weir_mailbox_close(mailbox));
     CHECK_OK(weir_sender_close(sender));

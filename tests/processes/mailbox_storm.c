@@ -118,7 +118,7 @@ static void live(uint32_t place, uint64_t life, uint64_t seed)
         must(weir_sender_info(sender, &facts), "info");
         if (sent && facts.consumer.generation != 0)
             weir_store32_rlx(&page->owner[life][seq], facts.consumer.generation);
-        /* A call whose owner ended may have been received, and its number is not used again; it is not said to be sent. */
+        /* A call whose owner ended may have been received: its number is not used again, and not said to be sent. */
         if (!sent && calls)
             weir_store32_rlx(&page->owner[life][seq], UINT32_MAX);
         if (sent || calls)
