@@ -14,6 +14,8 @@ const struct channel_kind *weir_channel_kind(uint32_t kind)
         [WEIR_BROADCAST] = &weir_channel_broadcast,
         [WEIR_BROADCAST_GATED] = &weir_channel_broadcast_gated,
         [WEIR_LATEST] = &weir_channel_latest,
+        [WEIR_KIND_MAILBOX] = &weir_channel_mailbox,
+        [WEIR_KIND_MAILBOX_DISCARD] = &weir_channel_mailbox_discard,
     };
     return kind < sizeof kinds / sizeof kinds[0] ? kinds[kind] : NULL;
 }

@@ -53,11 +53,16 @@ struct channel_kind {
 /* weir_channel_recovered notes that what was left in a place was seen to, if status is WEIR_OK. */
 void weir_channel_recovered(weir_channel *channel, weir_status status, uint32_t place);
 
+/* Kinds that are not in weir_kind: channels that something is built on, which no bare channel is taken for. */
+#define WEIR_KIND_MAILBOX 32u
+#define WEIR_KIND_MAILBOX_DISCARD 33u
+
 /* NULL: there is no such kind. */
 const struct channel_kind *weir_channel_kind(uint32_t kind);
 
 extern const struct channel_kind weir_channel_spsc, weir_channel_mpsc, weir_channel_mpsc_ordered, weir_channel_mpmc,
-    weir_channel_broadcast, weir_channel_broadcast_gated, weir_channel_latest;
+    weir_channel_broadcast, weir_channel_broadcast_gated, weir_channel_latest, weir_channel_mailbox,
+    weir_channel_mailbox_discard;
 
 /* The calls of a producer whose handle is channel->tx: a lane of its own. */
 weir_status weir_channel_lane_put(weir_channel *channel, const void *msg, uint64_t len, bool more);

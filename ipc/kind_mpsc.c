@@ -81,27 +81,30 @@ static weir_status ready(weir_channel *channel)
     return weir_mpsc_ready(&channel_cold(channel)->end.mpsc);
 }
 
-const struct channel_kind weir_channel_mpsc = {
-    .name = "mpsc",
-    .many_producers = true,
-    .footprint = footprint,
-    .capacity = capacity,
-    .record_max = record_max,
-    .init = init,
-    .grow = weir_mpsc_grow,
-    .attach = attach,
-    .put = weir_channel_lane_put,
-    .reserve = weir_channel_lane_reserve,
-    .commit = weir_channel_lane_commit,
-    .flush = weir_channel_lane_flush,
-    .place = weir_channel_lane_place,
-    .drained = weir_channel_lane_drained,
-    .want = weir_channel_lane_want,
-    .peek = peek,
-    .pop = pop,
-    .release = release,
-    .ready = ready,
-};
+/* A mailbox is such a channel under a name of its own (kind.h). */
+#define MPSC_CALLS                        \
+    .many_producers = true,               \
+    .footprint = footprint,               \
+    .capacity = capacity,                 \
+    .record_max = record_max,             \
+    .init = init,                         \
+    .grow = weir_mpsc_grow,               \
+    .attach = attach,                     \
+    .put = weir_channel_lane_put,         \
+    .reserve = weir_channel_lane_reserve, \
+    .commit = weir_channel_lane_commit,   \
+    .flush = weir_channel_lane_flush,     \
+    .place = weir_channel_lane_place,     \
+    .drained = weir_channel_lane_drained, \
+    .want = weir_channel_lane_want,       \
+    .peek = peek,                         \
+    .pop = pop,                           \
+    .release = release,                   \
+    .ready = ready
+
+const struct channel_kind weir_channel_mpsc = { .name = "mpsc", MPSC_CALLS };
+const struct channel_kind weir_channel_mailbox = { .name = "mailbox", MPSC_CALLS };
+const struct channel_kind weir_channel_mailbox_discard = { .name = "mailbox-discard", MPSC_CALLS };
 
 /* ---- mpsc, ordered ---- */
 

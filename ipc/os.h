@@ -39,6 +39,7 @@ int64_t weir_os_wall_ns(void); /* since 1970, for people */
  * namespace; 0: not known). */
 void weir_os_process(uint64_t *process, uint64_t *pid_space);
 void weir_os_yield(void);
+uint64_t weir_os_unique(void); /* a number that no other call gives, in any process, and that nobody guesses; not 0 */
 void weir_os_nap(int64_t ns);
 
 /* weir_os_handle_alloc gives two zeroed parts of at most WEIR_OS_HANDLE_PART bytes: the first is cleared in a forked

@@ -156,3 +156,15 @@ void weir_os_handle_free(void *handle)
     (void)munmap(handle, 2 * (size_t)WEIR_OS_HANDLE_PART);
     errno = saved;
 }
+
+/* getrandom does not block once the machine has started.  Where a filter forbids it, the clock and the process do: then
+ * it may be guessed, and still is another's only by the worst of luck. */
+uint64_t weir_os_unique(void)
+{
+    int saved = errno;
+    uint64_t number = 0;
+    if (syscall(SYS_getrandom, &number, sizeof number, 0) != (long)sizeof number)
+        number = ((uint64_t)weir_os_now_ns() ^ (uint64_t)getpid() << 40) * UINT64_C(0x9e3779b97f4a7c15);
+    errno = saved;
+    return number != 0 ? number : 1;
+}

@@ -6,6 +6,7 @@
 #include <weir/base/version.h>
 #include <weir/ipc/channel.h>
 #include <weir/ipc/observer.h>
+#include <weir/ipc/mailbox.h>
 #include <weir/naming/file.h>
 #include <weir/naming/list.h>
 #include <weir/naming/name.h>

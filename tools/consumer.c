@@ -23,6 +23,7 @@ struct stream {
 struct consumer {
     struct pair_options *options;
     weir_channel *channel;
+    weir_mailbox *mailbox; /* instead */
     uint32_t joined_before, died_before; /* producers that do not count: they had gone when we came */
     bool type_known, generated;
     int output;       /* -1: none */
@@ -38,6 +39,17 @@ struct consumer {
     const char *end;
     int exit_status;
 };
+
+static weir_status info(struct consumer *c, weir_channel_facts *facts)
+{
+    weir_mailbox_facts mailbox;
+    if (c->mailbox == NULL)
+        return weir_channel_info(c->channel, facts);
+    weir_status status = weir_mailbox_info(c->mailbox, &mailbox);
+    if (status == WEIR_OK)
+        *facts = mailbox.channel;
+    return status;
+}
 
 /* ---- one record ---- */
 
@@ -88,7 +100,7 @@ static void take(struct consumer *c, const void *msg, uint32_t len)
 {
     if (!c->type_known) { /* the producer has stated it before its first record */
         weir_channel_facts facts = { .type = "" };
-        (void)weir_channel_info(c->channel, &facts);
+        (void)info(c, &facts);
         c->generated = strcmp(facts.type, PAIR_TYPE_GENERATED) == 0;
         c->told = facts.kind == WEIR_MPMC || facts.kind == WEIR_BROADCAST;
         c->gaps_are_fine = facts.kind == WEIR_MPMC || facts.kind == WEIR_LATEST;
@@ -169,7 +181,7 @@ static void release(struct consumer *c)
 static void count_producers(struct consumer *c)
 {
     weir_channel_facts facts;
-    if (weir_channel_info(c->channel, &facts) != WEIR_OK)
+    if (info(c, &facts) != WEIR_OK)
         return;
     uint32_t joined = facts.producer.generation - c->joined_before;
     uint32_t died = (facts.producer.deaths - c->died_before) & 0xffff;
@@ -227,6 +239,74 @@ static void run(struct consumer *c)
     c->last = pair_now();
 }
 
+/* ---- a mailbox ---- */
+
+/* A record of it, written before it is answered: who has the answer knows that its record is safe.  A sender that is
+ * gone, or takes no answer, is nobody else's loss. */
+static void take_mail(struct consumer *c, const weir_mail *mail, const unsigned char *buffer)
+{
+    uint64_t sum = pair_checksum(buffer, mail->len);
+    take(c, buffer, mail->len);
+    if (c->output < 0 || write_pieces(c))
+        (void)weir_mailbox_reply(c->mailbox, mail, PAIR_CHECKSUM, &sum, sizeof sum, PAIR_TICK);
+    c->unreleased = 0;
+    pair_progress(c->records, c->bytes, c->start);
+}
+
+/* Receives into a buffer that grows as it must. */
+static weir_status receive(struct consumer *c, weir_mail *mail, unsigned char **buffer, uint64_t *size,
+                           weir_timeout timeout)
+{
+    weir_status status = weir_mailbox_receive(c->mailbox, mail, *buffer, *size, timeout);
+    if (status != WEIR_E_TOO_SMALL)
+        return status;
+    free(*buffer);
+    *size = mail->len;
+    *buffer = malloc(*size);
+    if (*buffer == NULL)
+        return WEIR_E_NO_MEMORY;
+    return weir_mailbox_receive(c->mailbox, mail, *buffer, *size, timeout);
+}
+
+static void run_mailbox(struct consumer *c)
+{
+    unsigned char *buffer = NULL;
+    uint64_t size = 0;
+    weir_mail mail;
+    while (c->end == NULL) {
+        weir_status status = receive(c, &mail, &buffer, &size, PAIR_TICK);
+        if (status == WEIR_OK) {
+            take_mail(c, &mail, buffer);
+        } else if (status == WEIR_CLOSED || status == WEIR_DIED) {
+            count_producers(c);
+            if (c->end != NULL && receive(c, &mail, &buffer, &size, WEIR_NOWAIT) == WEIR_OK) { /* as in run */
+                c->end = NULL;
+                c->exit_status = PAIR_WELL;
+                take_mail(c, &mail, buffer);
+            }
+        } else if (status == WEIR_TIMEOUT) {
+            pair_progress(c->records, c->bytes, c->start);
+        } else if (status != WEIR_CANCELLED) {
+            c->end = "error";
+            c->exit_status = pair_die_status(c->options, "cannot receive from", status);
+        }
+        if (pair_stop && c->end == NULL)
+            c->end = "signal";
+    }
+    free(buffer);
+    c->last = pair_now();
+}
+
+static weir_status open_mailbox(struct consumer *c)
+{
+    weir_mailbox_options own = pair_mailbox_options(c->options);
+    weir_channel_facts facts;
+    weir_status status = weir_mailbox_open(&c->mailbox, c->options->name, &own);
+    if (status == WEIR_OK && info(c, &facts) == WEIR_OK)
+        pair_report_capacity(c->options, &facts);
+    return status;
+}
+
 static int summary(const struct consumer *c)
 {
     FILE *to = c->output == STDOUT_FILENO ? stderr : stdout;
@@ -255,7 +335,7 @@ static int summary(const struct consumer *c)
 static void count_before(struct consumer *c)
 {
     weir_channel_facts facts;
-    if (weir_channel_info(c->channel, &facts) != WEIR_OK || facts.producer.generation == 0)
+    if (info(c, &facts) != WEIR_OK || facts.producer.generation == 0)
         return;
     c->joined_before = facts.producer.generation - (facts.producers_alive != 0 ? facts.producers_alive : 1);
     c->died_before = facts.producer.deaths - (facts.producer.presence == WEIR_DEAD);
@@ -295,12 +375,12 @@ int main(int argc, char **argv)
     pair_options_parse(&options, argc, argv);
     if (options.producers > WEIR_MEMBERS_DEFAULT && options.producers <= WEIR_MEMBERS_MAX &&
         (options.channel.kind == WEIR_MPSC || options.channel.kind == WEIR_MPSC_ORDERED ||
-         options.channel.kind == WEIR_MPMC))
+         options.channel.kind == WEIR_MPMC || options.mailbox))
         options.channel.producers = (uint32_t)options.producers;
     if (options.output != NULL && !open_output(&c))
         return pair_die(&options, "cannot open --output %s: %s", options.output, strerror(errno));
     pair_catch_signals();
-    weir_status status = pair_open(&options, &c.channel);
+    weir_status status = options.mailbox ? open_mailbox(&c) : pair_open(&options, &c.channel);
     if (status != WEIR_OK) {
         if (c.output_made)
             (void)unlink(options.output);
@@ -310,14 +390,18 @@ int main(int argc, char **argv)
     count_before(&c);
     if (options.count == 0)
         c.end = "count";
-    run(&c);
+    if (options.mailbox)
+        run_mailbox(&c);
+    else
+        run(&c);
     pair_progress_end();
     weir_channel_facts facts;
-    if (weir_channel_info(c.channel, &facts) == WEIR_OK) {
+    if (info(&c, &facts) == WEIR_OK) {
         c.lost = facts.lost;
         c.redelivered = facts.redelivered;
     }
     (void)weir_channel_close(c.channel);
+    (void)weir_mailbox_close(c.mailbox);
     int exit_status = c.exit_status == PAIR_ERROR ? PAIR_ERROR : summary(&c);
     free(c.streams);
     return exit_status;

@@ -34,7 +34,7 @@ int pair_die_status(const struct pair_options *options, const char *what, weir_s
 
 static const char producer_help[] =
     "usage: weir-producer NAME [options]     sends records to weir-consumer NAME\n"
-    "  --kind KIND           spsc (default), mpsc, mpsc-ordered, mpmc, broadcast, broadcast-gated, latest\n"
+    "  --kind KIND           spsc (default), mpsc, mpsc-ordered, mpmc, broadcast, broadcast-gated, latest, mailbox\n"
     "  --capacity BYTES      of the lane (default: what is there, else 256K)\n"
     "  --message-size BYTES  of a generated record, or of a file's largest (default 64, at least 32 if generated)\n"
     "  --count N             stop after N records (default: endless)\n"
@@ -47,7 +47,7 @@ static const char producer_help[] =
 
 static const char consumer_help[] =
     "usage: weir-consumer NAME [options]     receives the records of weir-producer NAME\n"
-    "  --kind KIND           spsc (default), mpsc, mpsc-ordered, mpmc, broadcast, broadcast-gated, latest\n"
+    "  --kind KIND           spsc (default), mpsc, mpsc-ordered, mpmc, broadcast, broadcast-gated, latest, mailbox\n"
     "  --capacity BYTES      of the lane (default: what is there, else what the producer says)\n"
     "  --count N             stop after N records (default: endless)\n"
     "  --output FILE|-       write the payload there\n"
@@ -90,6 +90,7 @@ static uint64_t number(const struct pair_options *options, const char *option, c
     return value * scale;
 }
 
+/* A mailbox has no such kind: 0. */
 static weir_kind kind(const struct pair_options *options, const char *text)
 {
     static const struct { const char *name; weir_kind kind; } kinds[] = {
@@ -99,10 +100,10 @@ static weir_kind kind(const struct pair_options *options, const char *text)
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
         if (strcmp(text, kinds[i].name) == 0)
             return kinds[i].kind;
-    if (strcmp(text, "mailbox") == 0)
-        usage(options, "--kind %.40s is not in this version", text);
-    usage(options, "--kind \"%.40s\" is unknown: spsc, mpsc, mpsc-ordered, mpmc, broadcast, broadcast-gated and latest "
-          "are what there is", text);
+    if (strcmp(text, "mailbox") != 0)
+        usage(options, "--kind \"%.40s\" is unknown: spsc, mpsc, mpsc-ordered, mpmc, broadcast, broadcast-gated, latest "
+              "and mailbox are what there is", text);
+    return 0;
 }
 
 static weir_wait wait_mode(const struct pair_options *options, const char *text)
@@ -136,7 +137,10 @@ static const struct option consumer_options[] = {
 static void take_option(struct pair_options *o, int option)
 {
     switch (option) {
-    case KIND: o->channel.kind = kind(o, optarg); break;
+    case KIND:
+        o->channel.kind = kind(o, optarg);
+        o->mailbox = o->channel.kind == 0;
+        break;
     case CAPACITY:
         o->channel.capacity = number(o, "--capacity", optarg, true, WEIR_CAPACITY_MAX);
         if (o->channel.capacity == 0)
@@ -199,28 +203,48 @@ void pair_options_parse(struct pair_options *o, int argc, char **argv)
         usage(o, "%s", "--message-size: a generated record has at least 32 bytes");
 }
 
+void pair_report_capacity(const struct pair_options *o, const weir_channel_facts *facts)
+{
+    uint64_t asked = o->channel.capacity;
+    bool rounded = facts->capacity > asked && facts->capacity / 4 < asked + WEIR_CAPACITY_MIN;
+    if (asked != 0 && facts->capacity != 0 && facts->capacity != asked) /* a consumer's may wait for its producer */
+        (void)fprintf(stderr, "%s: capacity %" PRIu64 " %s %" PRIu64 "\n", o->program, asked,
+                      rounded ? "rounded up to" : "was asked for: it is", facts->capacity);
+}
+
 weir_status pair_open(struct pair_options *o, weir_channel **channel)
 {
     weir_status status = weir_channel_open(channel, o->name, o->producer ? WEIR_PRODUCER : WEIR_CONSUMER, &o->channel);
     weir_channel_facts facts;
-    uint64_t asked = o->channel.capacity;
-    if (status != WEIR_OK || asked == 0 || weir_channel_info(*channel, &facts) != WEIR_OK || facts.capacity == asked)
-        return status;
-    bool rounded = facts.capacity > asked && facts.capacity / 4 < asked + WEIR_CAPACITY_MIN;
-    if (facts.capacity != 0) /* a consumer's may wait for its producer */
-        (void)fprintf(stderr, "%s: capacity %" PRIu64 " %s %" PRIu64 "\n", o->program, asked,
-                      rounded ? "rounded up to" : "was asked for: it is", facts.capacity);
+    if (status == WEIR_OK && weir_channel_info(*channel, &facts) == WEIR_OK)
+        pair_report_capacity(o, &facts);
     return status;
+}
+
+weir_mailbox_options pair_mailbox_options(const struct pair_options *o)
+{
+    const weir_channel_options *channel = &o->channel;
+    return (weir_mailbox_options){
+        .capacity = channel->capacity,
+        .message_bytes = channel->record_bytes,
+        .type = channel->type,
+        .wait = channel->wait,
+        .senders = channel->producers,
+        .identity = channel->identity,
+    };
 }
 
 /* ---- signals, time, progress ---- */
 
 volatile sig_atomic_t pair_stop;
+void (*volatile pair_at_stop)(void);
 
 static void stop(int signal)
 {
     (void)signal;
     pair_stop = 1;
+    if (pair_at_stop != NULL)
+        pair_at_stop();
 }
 
 void pair_catch_signals(void)
@@ -238,6 +262,34 @@ double pair_now(void)
     struct timespec now;
     (void)clock_gettime(CLOCK_MONOTONIC, &now);
     return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+/* Below 32 each has a class of its own; above, a power of two has 32. */
+static unsigned class_of(uint64_t ns)
+{
+    if (ns < 32)
+        return (unsigned)ns;
+    unsigned log = 63 - (unsigned)__builtin_clzll(ns);
+    return (log - 4) * 32 + (unsigned)(ns >> (log - 5) & 31);
+}
+
+void pair_times_add(struct pair_times *times, int64_t ns)
+{
+    times->count++;
+    times->count_in[class_of(ns > 0 ? (uint64_t)ns : 0)]++;
+}
+
+double pair_times_us(const struct pair_times *times, double share)
+{
+    uint64_t below = 0, wanted = (uint64_t)((double)times->count * share);
+    for (unsigned i = 0; i < sizeof times->count_in / sizeof times->count_in[0]; i++) {
+        below += times->count_in[i];
+        if (below > wanted || (below == times->count && below != 0)) {
+            uint64_t longest = i < 32 ? i : ((UINT64_C(32) | i % 32) + 1) * (UINT64_C(1) << (i / 32 - 1)) - 1;
+            return (double)longest * 1e-3;
+        }
+    }
+    return 0.0;
 }
 
 static double progress_last;
@@ -288,6 +340,20 @@ void pair_record_fill(void *slot, const struct pair_record *record)
         word[i] = value += STEP;
     value += STEP;
     memcpy(word + words, &value, rest);
+}
+
+/* Stafford's mixer over the words, the last filled up with zeros. */
+uint64_t pair_checksum(const void *msg, uint64_t size)
+{
+    const unsigned char *bytes = msg;
+    uint64_t sum = size * STEP;
+    for (uint64_t at = 0; at < size; at += 8) {
+        uint64_t word = 0;
+        memcpy(&word, bytes + at, size - at < 8 ? size - at : 8);
+        sum = (sum ^ word) * UINT64_C(0xbf58476d1ce4e5b9);
+        sum ^= sum >> 31;
+    }
+    return sum;
 }
 
 bool pair_record_read(const void *msg, uint64_t size, struct pair_record *record)

@@ -18,6 +18,10 @@
 struct producer {
     struct pair_options *options;
     weir_channel *channel;
+    weir_sender *sender; /* to a mailbox, instead, */
+    weir_mailbox *replies;
+    struct pair_times times; /* and back */
+    uint64_t wrong;          /* answers */
     uint32_t consumers_before; /* generation of a consumer that was gone when we came */
     uint32_t consumer_deaths;  /* while others lived: those are not the end */
     uint32_t session;
@@ -28,10 +32,15 @@ struct producer {
     int exit_status;
 };
 
+static weir_status info(struct producer *p, weir_channel_facts *facts)
+{
+    return p->sender != NULL ? weir_sender_info(p->sender, facts) : weir_channel_info(p->channel, facts);
+}
+
 /* What a status that is not WEIR_OK means for the run.  True: try again. */
 static bool again(struct producer *p, weir_status status)
 {
-    if (status == WEIR_TIMEOUT) {
+    if (status == WEIR_TIMEOUT || status == WEIR_CANCELLED) {
         pair_progress(p->records, p->bytes, p->start);
         if (!pair_stop)
             return true;
@@ -61,7 +70,7 @@ static void look_at_consumer(struct producer *p)
     pair_progress(p->records, p->bytes, p->start);
     if (pair_stop)
         p->end = "signal";
-    if (weir_channel_info(p->channel, &facts) != WEIR_OK || facts.consumer.generation == p->consumers_before)
+    if (info(p, &facts) != WEIR_OK || facts.consumer.generation == p->consumers_before)
         return;
     if (facts.consumer.presence == WEIR_ALIVE)
         p->consumer_deaths = facts.consumer.deaths;
@@ -84,9 +93,38 @@ static void keep_rate(struct producer *p)
     }
 }
 
+/* Sends one record to the mailbox and checks the answer, its checksum; false when the run is over. */
+static bool call(struct producer *p, const unsigned char *record, uint64_t len)
+{
+    weir_mail answer;
+    uint64_t sum = 0;
+    keep_rate(p);
+    if (p->end != NULL)
+        return false;
+    int64_t start = weir_now();
+    weir_status status = weir_sender_call(p->sender, PAIR_RECORD, record, len, &answer, &sum, sizeof sum, WEIR_FOREVER);
+    if (status != WEIR_OK && status != WEIR_E_TOO_SMALL) {
+        (void)again(p, status);
+        return p->end == NULL;
+    }
+    pair_times_add(&p->times, weir_now() - start);
+    p->wrong += status != WEIR_OK || answer.len != sizeof sum || sum != pair_checksum(record, len);
+    p->records++;
+    p->bytes += len;
+    pair_progress(p->records, p->bytes, p->start);
+    if (p->records == p->options->count)
+        p->end = "count";
+    else if (pair_stop)
+        p->end = "signal";
+    return p->end == NULL;
+}
+
 /* Sends count records of len bytes each, waiting as long as it takes; false when the run is over. */
 static bool send_records(struct producer *p, const unsigned char *records, uint64_t len, uint32_t count)
 {
+    for (; p->sender != NULL && count > 0; count--, records += len)
+        if (!call(p, records, len))
+            return false;
     while (count > 0) {
         uint32_t sent;
         keep_rate(p);
@@ -183,7 +221,7 @@ static void send_input(struct producer *p, int fd)
 static void await_consumer(struct producer *p)
 {
     weir_channel_facts facts;
-    while (!pair_stop && weir_channel_info(p->channel, &facts) == WEIR_OK &&
+    while (!pair_stop && info(p, &facts) == WEIR_OK &&
            facts.consumer.generation == p->consumers_before)
         (void)nanosleep(&(struct timespec){ .tv_nsec = (long)(LOOK_SECONDS * 1e9) }, NULL);
     if (pair_stop)
@@ -196,7 +234,7 @@ static void drain(struct producer *p)
     const char *end = p->end;
     weir_status status;
     p->end = NULL;
-    while ((status = weir_channel_drain(p->channel, PAIR_TICK)) != WEIR_OK && again(p, status))
+    while (p->sender == NULL && (status = weir_channel_drain(p->channel, PAIR_TICK)) != WEIR_OK && again(p, status))
         ;
     if (p->end == NULL && p->records == 0 && p->options->count != 0)
         await_consumer(p);
@@ -204,10 +242,42 @@ static void drain(struct producer *p)
         p->end = end;
 }
 
+static struct producer p;
+
+static void cancel(void)
+{
+    (void)weir_sender_cancel(p.sender);
+    (void)weir_mailbox_cancel(p.replies);
+}
+
+static weir_status open_sender(struct pair_options *options)
+{
+    weir_mailbox_options own = pair_mailbox_options(options);
+    weir_channel_facts facts;
+    weir_status status = weir_mailbox_open(&p.replies, NULL, &(weir_mailbox_options){ .wait = own.wait });
+    if (status == WEIR_OK)
+        status = weir_sender_open(&p.sender, options->name, p.replies, &own);
+    if (status != WEIR_OK)
+        (void)weir_mailbox_close(p.replies);
+    else if (weir_sender_info(p.sender, &facts) == WEIR_OK)
+        pair_report_capacity(options, &facts);
+    if (status == WEIR_OK)
+        pair_at_stop = cancel;
+    return status;
+}
+
+/* The line before the summary; true if every answer was right. */
+static bool report_answers(void)
+{
+    (void)printf("answers=%" PRIu64 " wrong=%" PRIu64 " rtt_us_p50=%.2f rtt_us_p99=%.2f\n", p.times.count, p.wrong,
+                 pair_times_us(&p.times, 0.5), pair_times_us(&p.times, 0.99));
+    return p.wrong == 0;
+}
+
 int main(int argc, char **argv)
 {
     struct pair_options options = { .program = "weir-producer", .producer = true };
-    struct producer p = { .options = &options };
+    p.options = &options;
     pair_options_parse(&options, argc, argv);
     int fd = -1;
     if (options.input != NULL) {
@@ -219,11 +289,11 @@ int main(int argc, char **argv)
     options.channel.record_bytes = (uint32_t)options.message_size;
     options.channel.identity = fd < 0 ? (uint64_t)options.id + 1 : 0; /* two may not write as one */
     pair_catch_signals();
-    weir_status status = pair_open(&options, &p.channel);
+    weir_status status = options.mailbox ? open_sender(&options) : pair_open(&options, &p.channel);
     if (status != WEIR_OK)
         return pair_die_status(&options, "cannot open", status);
     weir_channel_facts facts;
-    if (weir_channel_info(p.channel, &facts) == WEIR_OK) {
+    if (info(&p, &facts) == WEIR_OK) {
         p.session = facts.producer.generation; /* another for each that has ever come */
         p.consumer_deaths = facts.consumer.deaths;
         if (facts.consumer.presence != WEIR_ALIVE)
@@ -241,10 +311,15 @@ int main(int argc, char **argv)
         drain(&p);
     double seconds = pair_now() - p.start;
     pair_progress_end();
-    (void)weir_channel_info(p.channel, &facts);
+    (void)info(&p, &facts);
+    pair_at_stop = NULL;
     (void)weir_channel_close(p.channel);
+    (void)weir_sender_close(p.sender);
+    (void)weir_mailbox_close(p.replies);
     if (p.exit_status == PAIR_ERROR)
         return PAIR_ERROR;
+    if (options.mailbox && !report_answers())
+        p.exit_status = PAIR_WRONG;
     (void)printf("records=%" PRIu64 " bytes=%" PRIu64 " seconds=%.6f mb_per_s=%.1f full=%" PRIu64 " end=%s\n",
                  p.records, p.bytes, seconds, seconds > 0 ? (double)p.bytes * 1e-6 / seconds : 0.0, facts.full, p.end);
     if (fflush(stdout) != 0)

@@ -4,7 +4,7 @@ include=$(printf '%s' "$WEIR_INCLUDE_DIRS" | tr ':' '\n' | sed 's/^/-I/' | tr '\
 warnings="-Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror"
 headers="weir.h base/api.h base/atomic.h base/cacheline.h base/status.h base/version.h naming/name.h naming/section.h
 naming/view.h naming/participant.h naming/unnamed.h naming/file.h naming/list.h naming/registry.h ring/spsc.h ring/lanes.h ring/mpsc.h
-ring/mpsc_ordered.h ring/broadcast.h ring/broadcast_gated.h ring/latest.h ring/mpmc.h ipc/channel.h ipc/observer.h"
+ring/mpsc_ordered.h ring/broadcast.h ring/broadcast_gated.h ring/latest.h ring/mpmc.h ipc/channel.h ipc/observer.h ipc/mailbox.h"
 checked=0
 failed=0
 for compiler in gcc clang g++ clang++; do

@@ -43,7 +43,6 @@ for program in "$P" "$C"; do
     expect 1 'no size' "$program" a --capacity 1KK
     expect 1 'no size' "$program" a --capacity 1.5M
     expect 1 'at least 1' "$program" a --capacity 0
-    expect 1 'not in this version' "$program" a --kind mailbox
     expect 1 'unknown' "$program" a --kind spcs
     expect 1 'spin or sleep' "$program" a --wait nap
     expect 1 'dot' "$program" .hidden
@@ -315,7 +314,7 @@ present() {
 }
 total() { cat "$@" | sed -n 's/^records=\([0-9]*\) .*/\1/p' | awk '{ n += $1 } END { print n + 0 }'; }
 
-for kind in mpsc mpsc-ordered mpmc broadcast broadcast-gated latest; do
+for kind in mpsc mpsc-ordered mpmc broadcast broadcast-gated latest mailbox; do
     for order in consumer producer; do
         run 0 0 "--kind $kind" "--kind $kind --count 10000 --id 7" $order
         summary_is "$work/c" "$consumer_line"
@@ -410,7 +409,7 @@ for kind in mpsc mpsc-ordered mpmc broadcast broadcast-gated latest; do
 done
 
 # Several producers: each has its line; a number in use is refused; one that was killed is told of at the end.
-for kind in mpsc mpsc-ordered mpmc; do
+for kind in mpsc mpsc-ordered mpmc mailbox; do
     "$C" many --kind $kind --producers 3 >"$work/c" 2>&1 &
     consumer=$!
     present many 1
@@ -456,6 +455,53 @@ for kind in mpsc mpsc-ordered mpmc; do
     is "its end" "$(field end "$work/c")" died
     consumer=
 done
+
+# A mailbox: each record is answered with its checksum, and the times are told; an owner's capacity is what counts.
+kind=mailbox
+answers_line='^answers=1000 wrong=0 rtt_us_p50=[0-9]*\.[0-9][0-9] rtt_us_p99=[0-9]*\.[0-9][0-9]$'
+for wait in "" "--wait spin" "--wait sleep"; do
+    run 0 0 "--kind mailbox $wait" "--kind mailbox $wait --count 1000" producer
+    head -n 1 "$work/p" | grep -q "$answers_line" || bad "answers: $(head -n 1 "$work/p")"
+    is "a mailbox's producer's lines" "$(wc -l <"$work/p")" 2
+done
+for size in 32 33 1001 100K; do
+    run 0 0 "--kind mailbox" "--kind mailbox --message-size $size --count 1000" consumer
+    is "records of $size to a mailbox" "$(field records "$work/c")" 1000
+    head -n 1 "$work/p" | grep -q "$answers_line" || bad "answers of $size: $(head -n 1 "$work/p")"
+done
+run 0 0 "--kind mailbox --capacity 5000" "--kind mailbox --capacity 8192 --count 10" consumer
+grep -q 'rounded up to 8192' "$work/cerr" || bad "a mailbox's rounding was not reported: $(cat "$work/cerr")"
+printf 'short' >"$work/short"
+run 0 0 "--kind mailbox --output $work/out" "--kind mailbox --input $work/short --message-size 1" producer
+cmp -s "$work/short" "$work/out" || bad "a short file to a mailbox was lost"
+run 0 0 "--kind mailbox --output $work/out" "--kind mailbox --input $work/empty" producer
+is "an empty file's records" "$(field records "$work/c")" 0
+"$P" nobody --kind mailbox >"$work/p" 2>&1 & # waits for an owner, until it is told not to
+producer=$!
+present nobody 1
+kill -TERM $producer
+wait $producer
+is "a producer's that nobody answers" $? 0
+is "its end" "$(field end "$work/p")" signal
+"$C" busy --kind mailbox >"$work/c" 2>&1 &
+consumer=$!
+present busy 1
+timeout 5 "$C" busy --kind mailbox >"$work/out" 2>"$work/err"
+is "a second owner's status" $? 1
+grep -q 'live consumer' "$work/err" || bad "a second owner was told: $(cat "$work/err")"
+kill -STOP $consumer # a stopped owner holds its callers up, and they can be told to stop
+"$P" busy --kind mailbox --count 10 >"$work/p" 2>&1 &
+producer=$!
+present busy 2
+kill -TERM $producer
+wait $producer
+is "a held up producer's status" $? 0
+is "its end" "$(field end "$work/p")" signal
+kill -CONT $consumer
+wait $consumer
+is "its owner's status" $? 0
+consumer=
+[ -z "$(ls -A "$WEIR_SHM_DIR")" ] || bad "mailboxes left $(ls -R "$WEIR_SHM_DIR")"
 
 # Several consumers: a work queue's share the records, a broadcast's each get all; one that is killed costs nobody
 # anything that it had not released.
