@@ -6,10 +6,10 @@
  *   weir_receive          copies one message out; weir_peek + weir_release: reads it in place
  *   weir_channel_close    leaves; the last to leave takes the section away
  *
- * Callers:  a handle is one thread's at a time.  The two ends are two handles, in one process or two.  send, receive
- *           and their kin are async-signal-safe once the handle has a lane (a producer's has; a consumer's has one
- *           after its first message); inside another call on the same handle they return WEIR_E_BUSY.  After close
- *           there is no handle.
+ * Callers:  a handle is one thread's at a time, but for weir_channel_cancel.  The two ends are two handles, in one process
+ *           or two.  send, receive and their kin are async-signal-safe with WEIR_NOWAIT once the handle has a lane (a
+ *           producer's has; a consumer's has one after its first message), and with other timeouts once it has slept;
+ *           inside another call on the same handle they return WEIR_E_BUSY.  After close there is no handle.
  * Progress: a call that need not wait is wait-free and makes no system call, except that it wakes a peer that sleeps.
  *           One with WEIR_NOWAIT that finds nothing asks the kernel about the peer, at most every 10 ms.  A stopped
  *           peer delays the other end by no more than the lane's room: then FULL, EMPTY or TIMEOUT.
@@ -17,9 +17,9 @@
  *           handler, or another thread, call weir_channel_cancel.
  * The end:  WEIR_CLOSED and WEIR_DIED come after the last committed record was received, and at most once for each
  *           peer that leaves: a later call waits for the next one, and one that has come already hides the end of the
- *           last (weir_channel_info counts them).  A killed peer is noticed within 50 ms, after a second of nothing
- *           within 100 ms.  A process that is killed loses at most the message it had not committed; what a killed
- *           consumer had not released is received again by its successor.
+ *           last (weir_channel_info counts them).  A killed peer is noticed within 50 ms of its end, mostly within 5
+ *           (without the process's watch, see ipc/README.md: within 100).  A process that is killed loses at most the
+ *           message it had not committed; what a killed consumer had not released is received again by its successor.
  * Fork:     in a child every call on a handle of the parent returns WEIR_E_FORKED, but close, which frees the child's
  *           copy.
  * Hostile:  messages received by copy are safe against any bytes of the peer; in-place reading is for peers you
