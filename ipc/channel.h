@@ -192,6 +192,16 @@ WEIR_API weir_status weir_channel_drain(weir_channel *channel, weir_timeout time
  * If killed: as a participant killed between two calls. */
 WEIR_API weir_status weir_channel_wait_peer(weir_channel *channel, weir_timeout timeout);
 
+/* weir_channel_wait_gone waits until the participant of that role, place and generation (observer.h lists them) is there
+ * no more.  Of the handle's own role, too.
+ *
+ * Returns:  WEIR_CLOSED (it left; or it went before this call, and another has its place); WEIR_DIED; WEIR_TIMEOUT;
+ *           WEIR_EMPTY (WEIR_NOWAIT, and it is there); WEIR_CANCELLED; WEIR_E_INVALID (no such role or place);
+ *           WEIR_E_FORKED; WEIR_E_BUSY; WEIR_E_OS.
+ * If killed: as a participant killed between two calls. */
+WEIR_API weir_status weir_channel_wait_gone(weir_channel *channel, weir_role role, uint32_t place, uint32_t generation,
+                                            weir_timeout timeout);
+
 /* weir_channel_descriptor gives a descriptor for poll(2), epoll(7) and the loops built on them.  It is readable (POLLIN)
  * from when a consumer may have a message to receive, or a producer room for one, or there is an end to hear of, until a
  * call with WEIR_NOWAIT has returned WEIR_EMPTY, or WEIR_FULL: level semantics, and now and then without a reason.  So:

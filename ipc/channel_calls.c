@@ -347,3 +347,37 @@ weir_status weir_channel_wait_peer(weir_channel *channel, weir_timeout timeout)
         status = weir_channel_wait_for(&(struct channel_wait){ channel, GOAL_PEER, 0, WEIR_EMPTY, false }, timeout);
     return weir_channel_leave(channel, status);
 }
+
+/* How the holder that is gone went: deaths is what the slot had counted before. */
+static weir_status how_it_went(weir_channel *channel, uint32_t slot, uint32_t generation, uint32_t deaths)
+{
+    weir_participant now;
+    weir_status status = weir_participant_look(channel_cold(channel)->section, slot, &now);
+    if (status != WEIR_OK)
+        return status;
+    if (now.generation == generation)
+        return now.presence == WEIR_DEAD ? WEIR_DIED : WEIR_CLOSED;
+    return now.deaths != deaths ? WEIR_DIED : WEIR_CLOSED;
+}
+
+weir_status weir_channel_wait_gone(weir_channel *channel, weir_role role, uint32_t place, uint32_t generation,
+                                   weir_timeout timeout)
+{
+    if (!weir_channel_enter(channel))
+        return WEIR_E_BUSY;
+    struct channel_cold *cold = channel_cold(channel);
+    weir_status status = weir_channel_explain(channel, WEIR_OK);
+    struct channel_side side = cold->role == role ? cold->own : cold->peers;
+    if (status == WEIR_OK && ((role != WEIR_PRODUCER && role != WEIR_CONSUMER) || place >= side.count))
+        status = weir_fail(WEIR_E_INVALID, "%s has no place %u of role %d", weir_section_name(cold->section), place,
+                           (int)role);
+    if (status != WEIR_OK)
+        return weir_channel_leave(channel, status);
+    uint32_t slot = side.first + place, deaths = weir_participant_glance(cold->section, slot).deaths;
+    cold->asked.when_ns = 0; /* ask at the first look */
+    struct channel_wait w = { channel, GOAL_GONE, (uint64_t)generation << 32 | slot, WEIR_EMPTY, false };
+    status = weir_channel_wait_for(&w, timeout);
+    if (status == WEIR_OK)
+        status = how_it_went(channel, slot, generation, deaths);
+    return weir_channel_leave(channel, status);
+}

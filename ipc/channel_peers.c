@@ -138,6 +138,19 @@ weir_status weir_channel_peer_there(weir_channel *channel)
     return WEIR_EMPTY;
 }
 
+weir_status weir_channel_holder_gone(weir_channel *channel, uint32_t slot, uint32_t generation)
+{
+    struct channel_cold *cold = channel_cold(channel);
+    weir_participant one = weir_participant_glance(cold->section, slot);
+    weir_status status = WEIR_OK;
+    if (one.presence == WEIR_ALIVE && one.generation == generation) {
+        if (!weir_channel_is_due(cold, &cold->asked, weir_os_now_ns()))
+            return WEIR_EMPTY;
+        status = weir_participant_look(cold->section, slot, &one);
+    }
+    return status == WEIR_OK && one.presence == WEIR_ALIVE && one.generation == generation ? WEIR_EMPTY : status;
+}
+
 void weir_channel_recovered(weir_channel *channel, weir_status status, uint32_t place)
 {
     struct channel_cold *cold = channel_cold(channel);

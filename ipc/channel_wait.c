@@ -132,7 +132,7 @@ bool weir_channel_take_cancel(weir_channel *channel)
 /* The position at which a sleeping producer wants to be woken. */
 static uint64_t want_pos(const struct channel_wait *w)
 {
-    if (w->goal == GOAL_MESSAGE || w->goal == GOAL_PEER)
+    if (w->goal == GOAL_MESSAGE || w->goal == GOAL_PEER || w->goal == GOAL_GONE)
         return 0;
     return channel_cold(w->channel)->kind->want(w->channel, w->goal == GOAL_ROOM ? w->len : UINT64_MAX);
 }
@@ -194,7 +194,7 @@ weir_status weir_channel_look(const struct channel_wait *w)
 {
     weir_channel *channel = w->channel;
     struct channel_cold *cold = channel_cold(channel);
-    if (!cold->attached && w->goal != GOAL_PEER) {
+    if (!cold->attached && w->goal != GOAL_PEER && w->goal != GOAL_GONE) {
         weir_status status = channel->rx.fault != WEIR_OK ? channel->rx.fault : weir_channel_attach_ring(channel);
         if (status == WEIR_E_VERSION) { /* the channel has our layout: then its ring has, or it is nonsense */
             status = WEIR_E_CORRUPT;
@@ -207,6 +207,7 @@ weir_status weir_channel_look(const struct channel_wait *w)
     case GOAL_MESSAGE: return cold->kind->ready(channel);
     case GOAL_ROOM: return cold->kind->place(channel, w->len);
     case GOAL_PEER: return weir_channel_peer_there(channel);
+    case GOAL_GONE: return weir_channel_holder_gone(channel, (uint32_t)w->len, (uint32_t)(w->len >> 32));
     default: return cold->kind->drained(channel);
     }
 }
@@ -216,7 +217,7 @@ weir_status weir_channel_look(const struct channel_wait *w)
 weir_status weir_channel_look_at_end(const struct channel_wait *w, int64_t now)
 {
     struct channel_cold *cold = channel_cold(w->channel);
-    if (w->goal == GOAL_PEER)
+    if (w->goal == GOAL_PEER || w->goal == GOAL_GONE)
         return w->none;
     weir_status end = weir_channel_peers_end(w->channel, now);
     weir_status status = weir_channel_recover(w->channel, now, end > 0);

@@ -5,12 +5,12 @@
 #include <weir/ipc/kind.h>
 
 /* What a handle waits for. */
-enum channel_goal { GOAL_MESSAGE, GOAL_ROOM, GOAL_DRAINED, GOAL_PEER };
+enum channel_goal { GOAL_MESSAGE, GOAL_ROOM, GOAL_DRAINED, GOAL_PEER, GOAL_GONE };
 
 struct channel_wait {
     weir_channel *channel;
     enum channel_goal goal;
-    uint64_t len;     /* GOAL_ROOM: the message's bytes */
+    uint64_t len;     /* GOAL_ROOM: the message's bytes; GOAL_GONE: the holder's generation << 32 | its slot */
     weir_status none; /* what "not yet" is called */
     bool keeps_end;   /* who hears of an end here hears of it again in its next call */
 };
@@ -33,6 +33,9 @@ weir_status weir_channel_peers_end(weir_channel *channel, int64_t now);
 
 /* weir_channel_peer_there: WEIR_EMPTY if no live participant of the other role is there. */
 weir_status weir_channel_peer_there(weir_channel *channel);
+
+/* weir_channel_holder_gone: WEIR_EMPTY if that generation of the slot's holders is still there. */
+weir_status weir_channel_holder_gone(weir_channel *channel, uint32_t slot, uint32_t generation);
 
 /* weir_channel_recover sees to what the dead left, if it is time for that, or is to be done at once.  WEIR_EMPTY: it is
  * not, or there is nothing to be seen to. */
