@@ -16,10 +16,11 @@ shift 2
 # What a harness is made of, from the bottom up.
 case $harness in
 model_litmus | model_grace) units= ;;
+model_watch) units="tests/model/system.c" ;;
 model_latest) units="ring/latest.c" ;;
 model_broadcast) units="ring/broadcast.c" ;;
 model_mpsc) units="ring/spsc.c ring/lanes.c ring/mpsc.c ring/mpsc_ordered.c" ;;
-model_mpmc) units="ring/mpmc.c ring/mpmc_consumer.c" ;;
+model_mpmc) units="ring/lanes.c ring/mpmc.c ring/mpmc_consumer.c" ;;
 model_broadcast_gated) units="ring/spsc.c ring/broadcast_gated.c" ;;
 model_wake | model_wake_shared)
     units="ring/spsc.c naming/participant.c ipc/channel_peers.c ipc/channel_wait.c ipc/channel_calls.c ipc/kind_spsc.c"
@@ -102,8 +103,19 @@ call_struct_functions() {
     to='\(\*[a-z]*\|[a-z]*\[[a-z]*\]\|[a-z]*->[a-z]*\|[a-z]*\.[a-z]*\)'
     type='\(weir_[a-z_]*\)' one='\(\.[a-z_]*\) = \([A-Za-z_0]*\)'
     sed ': more
-        / = (weir_[a-z_]*){[^;]*$/ { N; s/\n */ /; b more
+        / = (weir_[a-z_]*){[^;]*$\|weir_mpmc_[a-z]* own = {[^;]*$/ { N; s/\n */ /; b more
         }
+        /weir_mpmc_[a-z]* own = { \./ {
+            s/,\( \/\*[^*]*\*\/\)\? \./; own./g
+            s/own = { \.\(.*\) };/own; model_clear(\&own); own.\1;/
+            s/own.room = sizes.room/model_copy(\&own.room, \&sizes.room)/
+        }
+        s/weir_mpmc_shape shape = { .lanes = 0 };/weir_mpmc_shape shape; model_clear(\&shape);/
+        s/ = room->reach(.*);/ = (assert(!"no memory grows"), WEIR_E_STATE);/
+        s/\*sizes = (weir_mpmc_sizes){ shape, \(.*\), room };/model_copy(\&sizes->shape, \&shape); sizes->made = \1; model_copy(\&sizes->room, \&room);/
+        s/\(weir_[a-z]*_sizes\) sizes = { .made = 0 };/\1 sizes; model_clear(\&sizes);/
+        s/weir_mpmc_shape shape = sizes.shape;/weir_mpmc_shape shape; model_copy(\&shape, \&sizes.shape);/
+        s/\*shape = sizes.shape;/model_copy(shape, \&sizes.shape);/
         s/^\( *\)'"$to = ($type){ $one"' };/\1{ model_clear(\&(\2)); (\2)\4 = (\5); }/
         s/^\( *\)'"$to = ($type)"'\({.*}\);/\1{ \3 model_made = \4; model_copy(\&(\2), \&model_made); }/
         s/\*\([a-z]*\) = \(own\|stated\|seen\|sum\);/model_copy(\1, \&\2);/
@@ -113,6 +125,9 @@ call_struct_functions() {
         s/weir_participant sum = { .slot = \(.*\) };/weir_participant sum; model_clear(\&sum); sum.slot = \1;/
         s/weir_message before = cold->message;/weir_message before; model_copy(\&before, \&cold->message);/
         s/\(seen\|cold->message\) = \(again\|before\);/model_copy(\&\1, \&\2);/
+        s/struct channel_side \([a-z]*\) = \(.*\) ? \(.*\) : \(.*\);/struct channel_side \1; if (\2) { \1.first = \3.first; \1.count = \3.count; } else { \1.first = \4.first; \1.count = \4.count; }/
+        s/\*asked = (struct channel_asked){ now, news };/asked->when_ns = now; asked->news = news;/
+        s/uint64_t \([a-z]*\)\[2\] = { 0\(, 0\)\? };/uint64_t \1[2]; \1[0] = \1[1] = 0;/
         /if (section->os.forked)/{ N; d; }
         s/memset(\([a-z]*\), 0, \([a-z]*\) \* sizeof \*\1);/for (uint32_t i = 0; i < \2; i++) \1[i] = 0;/' "$1" >"$scratch/c"
     mv "$scratch/c" "$1"
@@ -123,7 +138,7 @@ call_struct_functions() {
 by_value='weir_mpmc_shape weir_mpmc_claim weir_mpmc_run_state weir_mpmc_owner_state weir_participant'
 widen() {
     for name in $by_value; do
-        sed '/^typedef struct '"$name"' {$/,/^}/s/^}/    uint64_t wide[2];\n}/
+        sed '/^typedef struct '"$name"' {$/,/^}/s/^}/    uint64_t wide, wider;\n}/
             /^struct channel_side {$/,/^}/s/uint32_t/uint64_t/' "$1" >"$scratch/h"
         mv "$scratch/h" "$1"
     done
@@ -142,8 +157,9 @@ for file in "$layers"/ring/*.[ch] "$layers"/naming/*.c "$layers"/ipc/*.c "$layer
 done
 
 # GenMC 0.10.3 takes what lies in the frame of a function that it does not inline for freed at times, and it inlines no
-# function with a call by pointer, or of memset or memcpy, or a thread-local variable.  So the calls by a channel's kind
-# go to the functions in the harness's table.
+# function with a call by pointer, or of memset or memcpy, or a thread-local variable, nor one that calls such a one.  So
+# the calls by a channel's kind go to the functions in the harness's table, that of told (ipc/watch.h) to the harness's,
+# and that of reach (ring/lanes.c), which no harness sets, to nothing.
 calls='put reserve commit flush place drained want peek pop release ready recover'
 direct_calls() {
     table=$layers/tests/model/$harness.c
@@ -179,14 +195,21 @@ own_names() {
 # expressions make GenMC 0.10.3 fall over a "freeze" that its own passes have put there; a condition does not.
 {
     echo '#include "genmc_backend.h"'
-    case $harness in model_wake*) direct_calls ;; esac
+    case $harness in
+    model_wake*) direct_calls ;;
+    model_watch)
+        sed 's/c->told(/told(/' "$layers/ipc/watch.h" >"$scratch/h"
+        mv "$scratch/h" "$layers/ipc/watch.h"
+        echo "static void told(void *);"
+        ;;
+    esac
     for unit in $units; do
         file=$scratch/include/weir/$unit
         own=$(basename "$unit" .c)
         statics=$(sed -n 's/^static [a-z0-9_ ]*[ *]\([a-z0-9_]*\)(.*/\1/p' "$file")
         macros=$(sed -n 's/^#define \([A-Za-z0-9_]*\).*/\1/p' "$file")
         # shellcheck disable=SC2086
-        sed 's/return \(.*\) ? WEIR_OK : \(WEIR_[A-Z]*\);/{ if (\1) return WEIR_OK; return \2; }/' "$file" |
+        sed 's/return \([^?]*\) ? \(WEIR_[A-Z]*\) : \(WEIR_[A-Z]*\);/{ if (\1) return \2; return \3; }/' "$file" |
             own_names "$own" $statics
         for name in $macros; do
             echo "#undef $name"
@@ -198,7 +221,10 @@ own_names() {
 
 # GenMC names each byte of a handle's page from the debug information, which takes it 7 s.
 debug=
-case $harness in model_wake*) debug="-g0 -DMODEL_GENMC_INLINE" ;; esac
+case $harness in
+model_wake*) debug="-g0 -DMODEL_GENMC_INLINE" ;;
+model_mpmc | model_watch | model_grace) debug=-DMODEL_GENMC_INLINE ;;
+esac
 
 # With these two passes, GenMC 0.10.3 does not come to an end with some of them before it has begun to explore.  And the
 # memory model is the one that was asked for, also where another would do.

@@ -42,6 +42,7 @@ defines() {
         model_mpmc:race | model_mpmc:batch | model_mpmc:lap_* | model_mpmc:claimer_* | model_mpmc:adopt* | \
         model_mpmc:producer_dies)
         echo -DMODEL_GENMC_WAITS=0 ;;
+    model_wake_shared:*) echo -DMODEL_GENMC_RETURNS=1 ;;
     esac
 }
 

@@ -6,6 +6,8 @@
  *   MODEL_GENMC_WAITS  how often a thread goes on from model_wait before it must find something (1).  An execution in
  *                      which it then finds nothing ends there, and with --check-liveness that is an error if what it
  *                      looked at cannot change any more: model_wait's "nothing will ever come".
+ *   MODEL_GENMC_RETURNS  how often a thread comes back from a sleep (any number): two who share a word and arm it in turns
+ *                      end each other's sleeps for as long as nothing comes.
  *   MODEL_GENMC_REACH  marks that no execution may reach: GenMC's error then shows that one does.
  *
  * A kill is a thread that raises a flag at any time; the victim looks at it before each store. */
@@ -125,15 +127,22 @@ static inline void model_kill_point(void)
  * asleep; main says whether one was on its way. */
 static inline unsigned model_queue(const void *word32) { return (unsigned)((uintptr_t)word32 / 128 % 4); }
 
+#ifdef MODEL_GENMC_RETURNS
+static unsigned model_returns[MODEL_THREADS + 1];
+#define model_comes_back() (__VERIFIER_assume(model_returns[model_self]++ < MODEL_GENMC_RETURNS), true)
+#else
+#define model_comes_back() true
+#endif
+
 static inline bool model_sleep(const void *word32, uint32_t value)
 {
     unsigned *wakes = &model_wakes[model_queue(word32)];
     model_slept_on[model_self] = word32;
     unsigned before = __atomic_fetch_add(wakes, 0, __ATOMIC_ACQ_REL);
     if (__atomic_load_n((const uint32_t *)word32, __ATOMIC_RELAXED) != value)
-        return true;
+        return model_comes_back();
     if (__atomic_load_n(wakes, __ATOMIC_ACQUIRE) != before)
-        return true;
+        return model_comes_back();
     for (unsigned i = 1; i <= MODEL_THREADS && model_under_test->threads[i - 1].run != NULL; i++)
         if (model_under_test->kills != 0 && i != model_self && model_killed(i))
             return false;

@@ -18,10 +18,17 @@ static struct {
     _Alignas(64) struct weir_watch_client client;
 } rig;
 
-/* Asking the kernel is no load of a word that may be old. */
+/* Asking the kernel is no load of a word that may be old.  Its own lock is around the question and around the death: to
+ * unlock is a release, to lock an acquire.  Without these the count may be looked at behind the question (--imm). */
 static bool ask(void)
 {
-    return weir_fetch_or_rlx(&rig.dead, 0) != 0;
+    return weir_fetch_or_rel(&rig.dead, 0) != 0;
+}
+
+static void drop_lock(void)
+{
+    (void)weir_fetch_or_rlx(&rig.dead, 1);
+    weir_fence_acq();
 }
 
 static void told(void *arg)
@@ -45,7 +52,7 @@ static void setup(void)
 
 static void die(void)
 {
-    (void)weir_fetch_or_rlx(&rig.dead, 1);
+    drop_lock();
     weir_watch_tell(&rig.client);
 }
 
