@@ -50,13 +50,9 @@ static weir_status open_section(weir_channel *channel, const char *name, uint32_
     };
     uint64_t size = weir_channel_ring_off(producers, consumers) + (terms->makes_ring ? footprint : WEIR_SPSC_CONTROL);
     weir_status status = weir_section_open_or_create(&cold->section, name, size, &options, NULL);
-    if (status != WEIR_OK)
-        return status;
-    if (weir_section_is_reserved(cold->section)) /* then a view may have pages that cannot be touched */
-        return weir_fail(WEIR_E_CORRUPT, "%s has reserved room, a channel has none", weir_section_name(cold->section));
-    if (weir_section_size(cold->section) < WEIR_CHANNEL_PAGE)
-        return weir_fail(WEIR_E_CORRUPT, "%s is too short for a channel", weir_section_name(cold->section));
-    return weir_channel_view(channel, WEIR_CHANNEL_LANE, WEIR_CHANNEL_LANE);
+    if (status == WEIR_OK)
+        status = weir_terms_check_section(cold->section);
+    return status != WEIR_OK ? status : weir_channel_view(channel, WEIR_CHANNEL_LANE, WEIR_CHANNEL_LANE);
 }
 
 /* Two participants of a role do not state the same number.  Who is about to join is seen too: it does so before it gives

@@ -205,7 +205,8 @@ WEIR_API weir_status weir_channel_wait_gone(weir_channel *channel, weir_role rol
 /* weir_channel_descriptor gives a descriptor for poll(2), epoll(7) and the loops built on them.  It is readable (POLLIN)
  * from when a consumer may have a message to receive, or a producer room for one, or there is an end to hear of, until a
  * call with WEIR_NOWAIT has returned WEIR_EMPTY, or WEIR_FULL: level semantics, and now and then without a reason.  So:
- * when it is readable, call with WEIR_NOWAIT until that is what you get.  It stays the library's: do not read, write or
+ * when it is readable, call with WEIR_NOWAIT until that is what you get (send or receive, or what else waits for the
+ * ring; weir_channel_wait_peer and _wait_gone leave it as it is).  It stays the library's: do not read, write or
  * close it; it goes with the handle.
  *
  * Senders pay for it only after that WEIR_EMPTY, once: an open, a write and a close.  A sender that was stopped between
@@ -228,7 +229,7 @@ WEIR_API weir_status weir_channel_descriptor(weir_channel *channel, int *descrip
  *
  * Up to 128 handles sleep in one futex_waitv(2); more, or on a kernel without it (before Linux 5.16), in poll(2), for
  * which each handle gets a descriptor (weir_channel_descriptor) that it keeps.  A call costs a look at each handle, and a
- * sleep some 0.1 us more for each.
+ * sleep an arming of each.
  *
  * Callers:  none of the handles may be in another call.
  * Returns:  WEIR_OK; WEIR_TIMEOUT; WEIR_EMPTY (WEIR_NOWAIT); WEIR_CANCELLED (*which: whose cancel it was);

@@ -7,12 +7,7 @@
  * ipc/watch.h. */
 static void told(void *arg)
 {
-    weir_channel *channel = arg;
-    struct channel_cold *cold = channel_cold(channel);
-    weir_sleeper *own = cold->role == WEIR_PRODUCER ? &cold->member->sleeper : &cold->layout->consumer;
-    if (weir_exchange32_rlx(&own->armed, 0) != 0)
-        weir_os_wake(&own->armed);
-    weir_channel_alert(channel);
+    weir_channel_wake_own(arg);
 }
 
 weir_status weir_channel_watch_deaths(weir_channel *channel)

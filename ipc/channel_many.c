@@ -176,17 +176,22 @@ static weir_status wait_any(const struct many *m, uint32_t *which, weir_timeout 
         return status;
     bool sleeps = leader->wait != WEIR_WAIT_SPIN;
     int64_t spin_until = sleeps && m->until_ns - now > SPIN_NS ? now + SPIN_NS : m->until_ns;
-    if (leader->wait != WEIR_WAIT_SLEEP)
+    /* As in weir_channel_wait_for: who has slept in vain goes on sleeping. */
+    if (!sleeps || (leader->wait == WEIR_WAIT_SPIN_SLEEP && !leader->idle))
         status = spin(m, spin_until, which, !sleeps);
     if (!sleeps || status != WEIR_EMPTY)
         return status == WEIR_EMPTY ? WEIR_TIMEOUT : status;
     for (uint32_t i = 0; i < m->count; i++) {
+        struct channel_cold *cold = channel_cold(m->channels[i]);
         (void)weir_channel_watch_deaths(m->channels[i]);
-        channel_cold(m->channels[i])->since_ns = now;
+        if (!cold->idle)
+            cold->since_ns = now;
     }
     status = m->count <= WEIR_OS_SLEEP_ANY_MAX ? sleep_on_words(m, which) : WEIR_E_UNSUPPORTED;
     if (status == WEIR_E_UNSUPPORTED)
         status = sleep_on_descriptors(m, which);
+    for (uint32_t i = 0; i < m->count; i++)
+        channel_cold(m->channels[i])->idle = status == WEIR_EMPTY;
     return status == WEIR_EMPTY ? WEIR_TIMEOUT : status;
 }
 

@@ -99,6 +99,15 @@ void weir_terms_state_ring(weir_channel_layout *layout, const struct channel_sha
     weir_store_rel(&layout->capacity, shape->capacity);
 }
 
+weir_status weir_terms_check_section(weir_section *section)
+{
+    if (weir_section_is_reserved(section)) /* then a view may have pages that cannot be touched */
+        return weir_fail(WEIR_E_CORRUPT, "%s has reserved room, a channel has none", weir_section_name(section));
+    if (weir_section_size(section) < WEIR_CHANNEL_PAGE)
+        return weir_fail(WEIR_E_CORRUPT, "%s is too short for a channel", weir_section_name(section));
+    return WEIR_OK;
+}
+
 /* Fills a new channel's content; nobody sees it yet. */
 weir_status weir_terms_init_layout(void *content, uint64_t size, void *arg)
 {

@@ -33,6 +33,9 @@ struct channel_shape weir_terms_shape(const struct terms *terms, uint32_t produc
 /* How many of a role a new channel is made for. */
 uint32_t weir_terms_members(uint32_t stated, bool many);
 
+/* weir_terms_check_section tells whether the section can be a channel's at all, before it is mapped. */
+weir_status weir_terms_check_section(weir_section *section);
+
 /* weir_terms_init_layout is a section's init: it fills a new channel's content; arg is a struct making. */
 weir_status weir_terms_init_layout(void *content, uint64_t size, void *arg);
 

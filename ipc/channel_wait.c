@@ -101,8 +101,8 @@ void weir_channel_woken_by_any(weir_channel *channel, uint32_t producer)
     woken(channel, producer, true, 0);
 }
 
-/* Wakes this handle's own side, from another thread or a handler. */
-static void wake_own(weir_channel *channel)
+/* All of the side: who clears a word that several wait on wakes them all, who wait in poll too. */
+void weir_channel_wake_own(weir_channel *channel)
 {
     struct channel_cold *cold = channel_cold(channel);
     if (cold->role == WEIR_PRODUCER)
@@ -119,7 +119,7 @@ weir_status weir_channel_cancel(weir_channel *channel)
     if (channel->alive != CHANNEL_ALIVE)
         return weir_fail(WEIR_E_FORKED, "the channel was opened before the fork");
     weir_store32_rlx(&channel->cancelled, 1);
-    wake_own(channel);
+    weir_channel_wake_own(channel);
     return WEIR_OK;
 }
 
@@ -129,10 +129,16 @@ bool weir_channel_take_cancel(weir_channel *channel)
     return weir_load32_rlx(&channel->cancelled) != 0 && weir_exchange32_rlx(&channel->cancelled, 0) != 0;
 }
 
+/* Is it the ring that it waits for?  Else for somebody: who comes or goes. */
+static bool is_for_ring(const struct channel_wait *w)
+{
+    return w->goal != GOAL_PEER && w->goal != GOAL_GONE;
+}
+
 /* The position at which a sleeping producer wants to be woken. */
 static uint64_t want_pos(const struct channel_wait *w)
 {
-    if (w->goal == GOAL_MESSAGE || w->goal == GOAL_PEER || w->goal == GOAL_GONE)
+    if (w->goal == GOAL_MESSAGE || !is_for_ring(w))
         return 0;
     return channel_cold(w->channel)->kind->want(w->channel, w->goal == GOAL_ROOM ? w->len : UINT64_MAX);
 }
@@ -194,7 +200,7 @@ weir_status weir_channel_look(const struct channel_wait *w)
 {
     weir_channel *channel = w->channel;
     struct channel_cold *cold = channel_cold(channel);
-    if (!cold->attached && w->goal != GOAL_PEER && w->goal != GOAL_GONE) {
+    if (!cold->attached && is_for_ring(w)) {
         weir_status status = channel->rx.fault != WEIR_OK ? channel->rx.fault : weir_channel_attach_ring(channel);
         if (status == WEIR_E_VERSION) { /* the channel has our layout: then its ring has, or it is nonsense */
             status = WEIR_E_CORRUPT;
@@ -217,7 +223,7 @@ weir_status weir_channel_look(const struct channel_wait *w)
 weir_status weir_channel_look_at_end(const struct channel_wait *w, int64_t now)
 {
     struct channel_cold *cold = channel_cold(w->channel);
-    if (w->goal == GOAL_PEER || w->goal == GOAL_GONE)
+    if (!is_for_ring(w))
         return w->none;
     weir_status end = weir_channel_peers_end(w->channel, now);
     weir_status status = weir_channel_recover(w->channel, now, end > 0);
@@ -391,7 +397,7 @@ weir_status weir_channel_wait_for(const struct channel_wait *w, weir_timeout tim
     if (status != w->none)
         return status;
     if (timeout == WEIR_NOWAIT) /* relaxed: this thread's own */
-        return weir_load32_rlx(&w->channel->alert) != 0 ? weir_channel_rearm(w) : status;
+        return is_for_ring(w) && weir_load32_rlx(&w->channel->alert) != 0 ? weir_channel_rearm(w) : status;
     if (!cold->idle)
         cold->since_ns = now;
     int64_t until = weir_channel_end_of(timeout, now);

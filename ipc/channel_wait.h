@@ -65,6 +65,9 @@ weir_status weir_channel_rearm(const struct channel_wait *w);
 /* weir_channel_describe gives the handle's descriptor, made if need be. */
 weir_status weir_channel_describe(weir_channel *channel, int *descriptor);
 
+/* weir_channel_wake_own wakes this handle's own side, from another thread or a handler. */
+void weir_channel_wake_own(weir_channel *channel);
+
 /* weir_channel_alert makes the handle's own descriptor readable, if it has one. */
 void weir_channel_alert(weir_channel *channel);
 

@@ -37,13 +37,10 @@ static weir_status open_channel(struct channel_cold *cold, const char *name, con
     wanted.content = WEIR_CHANNEL_CONTENT;
     wanted.access = WEIR_READ_ONLY;
     weir_status status = weir_section_open(&cold->section, name, &wanted);
-    if (status != WEIR_OK)
-        return status;
-    if (weir_section_is_reserved(cold->section)) /* then a view may have pages that cannot be touched */
-        return weir_fail(WEIR_E_CORRUPT, "%s has reserved room, a channel has none", weir_section_name(cold->section));
-    if (weir_section_size(cold->section) < WEIR_CHANNEL_PAGE)
-        return weir_fail(WEIR_E_CORRUPT, "%s is too short for a channel", weir_section_name(cold->section));
-    status = view_all(cold);
+    if (status == WEIR_OK)
+        status = weir_terms_check_section(cold->section);
+    if (status == WEIR_OK)
+        status = view_all(cold);
     if (status == WEIR_OK)
         status = weir_terms_read_head(cold);
     if (status == WEIR_OK && cold->view.size < weir_channel_ring_at(cold))

@@ -3,6 +3,7 @@
 #include "ipc/kinds_help.h"
 
 #include <criterion/criterion.h>
+#include <weir/ipc/channel_private.h>
 
 #define NAME "polled"
 #define SOON WEIR_MILLISECONDS(50)
@@ -38,7 +39,7 @@ static uint64_t take_all(weir_channel *c)
 /* With nothing to do; others who come and go make it readable now and then. */
 static bool falls_silent(weir_channel *c, int fd)
 {
-    for (int i = 0; i < 100; i++) {
+    for (int64_t end = help_now_ns() + WEIR_MILLISECONDS(2000); help_now_ns() < end;) {
         CHECK(take_all(c) == 0);
         if (!is_readable(fd, 10))
             return true;
@@ -163,6 +164,47 @@ Test(channel_descriptor, tells_of_a_death_at_once_and_a_dead_holders_is_its_succ
     CHECK_OK(weir_channel_close(c));
     CHECK(support_entries(support_shm_dir(), true) == 0);
     gate_close(gate);
+}
+
+Test(channel_descriptor, one_consumer_that_is_told_of_a_death_does_not_take_anothers_wake)
+{
+    support_shm_dir();
+    weir_channel_options options = { .kind = WEIR_BROADCAST_GATED, .capacity = 4096, .wait = WEIR_WAIT_SLEEP };
+    weir_channel *p, *polls, *sleeps;
+    CHECK_OK(weir_channel_open(&p, NAME, WEIR_PRODUCER, &options));
+    CHECK_OK(weir_channel_open(&polls, NAME, WEIR_CONSUMER, &options));
+    CHECK_OK(weir_channel_open(&sleeps, NAME, WEIR_CONSUMER, &options));
+    CHECK_STATUS(receive_nothing(sleeps, WEIR_MILLISECONDS(1)), WEIR_TIMEOUT); /* it is watched now */
+    CHECK(channel_cold(sleeps)->watched);
+    int fd = descriptor_of(polls);
+    CHECK(falls_silent(polls, fd));
+    channel_cold(sleeps)->watch.told(sleeps); /* as the watch does: it clears the word that both wait on */
+    CHECK_OK(send_id(p, 1, WEIR_NOWAIT));
+    CHECK(is_readable(fd, 1000));
+    CHECK_OK(weir_channel_close(sleeps));
+    CHECK_OK(weir_channel_close(polls));
+    CHECK_OK(weir_channel_close(p));
+    CHECK(support_entries(support_shm_dir(), true) == 0);
+}
+
+Test(channel_descriptor, a_look_for_peers_leaves_it_readable)
+{
+    support_shm_dir();
+    weir_channel *c = open_as(NAME, WEIR_CONSUMER, 0), *p = open_as(NAME, WEIR_PRODUCER, 4096);
+    int fd = descriptor_of(c);
+    CHECK(falls_silent(c, fd));
+    CHECK_OK(send_id(p, 1, WEIR_NOWAIT));
+    CHECK_OK(weir_channel_close(p));
+    CHECK(is_readable(fd, 1000));
+    for (int i = 0; i < 20; i++) { /* also when nobody else comes or goes any more */
+        CHECK_STATUS(weir_channel_wait_peer(c, WEIR_NOWAIT), WEIR_EMPTY);
+        CHECK_STATUS(weir_channel_wait_gone(c, WEIR_CONSUMER, 0, 1, WEIR_NOWAIT), WEIR_EMPTY);
+        CHECK(is_readable(fd, 0));
+        (void)usleep(3000);
+    }
+    receive_id(c, 1);
+    CHECK_OK(weir_channel_close(c));
+    CHECK(support_entries(support_shm_dir(), true) == 0);
 }
 
 Test(channel_descriptor, a_cancel_makes_it_readable_and_what_is_wrong_is_said)
