@@ -231,8 +231,18 @@ static void *come_and_go(void *arg)
     return NULL;
 }
 
+/* AddressSanitizer's allocator takes its locks at a fork only from gcc 14 on: before, a child whose parent's other threads
+ * allocate can wait for ever in malloc. */
+#if defined(__SANITIZE_ADDRESS__) && __GNUC__ < 14
+#define CHILDREN_MAY_ALLOCATE 0
+#else
+#define CHILDREN_MAY_ALLOCATE 1
+#endif
+
 Test(registry_threads, children_of_a_process_whose_threads_publish_and_retire_come_to_their_end, .timeout = 200)
 {
+    if (!CHILDREN_MAY_ALLOCATE)
+        cr_skip_test("this compiler's AddressSanitizer can hang in a child of a process with threads");
     pthread_t threads[2];
     start_meeting();
     for (int i = 0; i < 2; i++)
