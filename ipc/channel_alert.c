@@ -7,7 +7,10 @@
  * ipc/watch.h. */
 static void told(void *arg)
 {
+    struct channel_cold *cold = channel_cold(arg);
     weir_channel_wake_own(arg);
+    if (weir_load32_rlx(&cold->beside_waits) != 0) /* relaxed: who sets it arms behind it */
+        weir_channel_wake_own(cold->waits_beside);
 }
 
 weir_status weir_channel_watch_deaths(weir_channel *channel)

@@ -218,6 +218,16 @@ weir_status weir_channel_look(const struct channel_wait *w)
     }
 }
 
+static weir_status look_beside(const struct channel_wait *w, int64_t now)
+{
+    const struct channel_beside *beside = channel_cold(w->channel)->beside;
+    weir_status end = beside != NULL ? beside->look(beside->arg, now) : WEIR_EMPTY;
+    if (end == WEIR_EMPTY)
+        return w->none;
+    weir_status status = weir_channel_look(w); /* what came before that end is still handed over */
+    return status != w->none ? status : end;
+}
+
 /* The end is believed first and reported last: what was committed before it is still handed over, and what the dead had
  * before that. */
 weir_status weir_channel_look_at_end(const struct channel_wait *w, int64_t now)
@@ -230,7 +240,7 @@ weir_status weir_channel_look_at_end(const struct channel_wait *w, int64_t now)
     if (status < 0 || end < 0)
         return end < 0 ? end : status;
     if (end == WEIR_OK && status == WEIR_EMPTY)
-        return w->none;
+        return look_beside(w, now);
     if (end > 0)
         cold->asked.when_ns = 0; /* so that this look knows who is dead */
     status = weir_channel_look(w);
@@ -319,6 +329,8 @@ static bool sleep_once(const struct channel_wait *w, uint32_t armed, int64_t now
     weir_channel *channel = w->channel;
     struct channel_cold *cold = channel_cold(channel);
     int64_t longest = weir_channel_longest(cold, now);
+    int64_t beside = cold->beside != NULL ? weir_channel_longest(channel_cold(cold->beside->channel), now) : longest;
+    longest = beside < longest ? beside : longest;
     int64_t bound = until_ns - now < longest ? until_ns - now : longest;
     weir_channel_tally(cold, WEIR_COUNT_SLEPT, 1);
     WEIR_PROBE3(sleep, weir_section_name(cold->section), (int)cold->role, bound);
@@ -333,7 +345,10 @@ static weir_status sleep_until(const struct channel_wait *w, int64_t until_ns)
 {
     weir_channel *channel = w->channel;
     weir_status status;
+    struct channel_cold *cold = channel_cold(channel);
     (void)weir_channel_watch_deaths(channel); /* without it the kernel is asked */
+    if (cold->beside != NULL)
+        (void)weir_channel_watch_deaths(cold->beside->channel);
     uint32_t armed = weir_channel_arm(w);
     for (;;) {
         status = weir_channel_look(w);

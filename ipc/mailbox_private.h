@@ -64,7 +64,9 @@ struct sender_state {
     uint32_t deaths; /* and how many had been killed before it */
     bool told;       /* the caller knows that it has gone */
     uint64_t dead;   /* generation + 1 of an owner that the kernel says is dead; 0: none */
-    int64_t looked_ns;
+    int64_t looked_ns; /* when the kernel was last asked whether it lives, */
+    uint64_t heard;    /* and how much news of deaths there had been */
+    struct channel_beside owner; /* what a call looks at besides its answers */
     uint32_t head_bytes;
     union {
         struct mail_head head;

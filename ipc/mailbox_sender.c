@@ -5,20 +5,27 @@
 
 #include <string.h>
 
-#define SLICE_NS INT64_C(20000000) /* how long a call waits between two looks at the owner: two of them in 50 ms, since
-                                    * a lock may drop a moment after its holder was killed */
-
 /* ---- the owner, as a sender knows it ---- */
 
+/* Is it time to ask the kernel about the owner's lock? */
+static bool is_due(struct sender_state *state, int64_t now)
+{
+    const struct channel_cold *cold = channel_cold(state->channel);
+    uint64_t news = cold->watched ? weir_watch_seen(&cold->watch) + 1 : 0; /* that there is a watch is news, too */
+    if (news == state->heard && now - state->looked_ns < MAILBOX_PROBE_NS)
+        return false;
+    state->heard = news;
+    state->looked_ns = now;
+    return true;
+}
+
 /* Who it is now.  A death is asked of the kernel, not at every look; memory says alive until another comes. */
-static weir_status observe(struct sender_state *state, bool ask, weir_participant *owner)
+static weir_status observe(struct sender_state *state, int64_t now, weir_participant *owner)
 {
     weir_status status = weir_mailbox_owner(state->channel, false, owner);
     if (owner->presence != WEIR_ALIVE)
         return status;
-    int64_t now = weir_os_now_ns();
-    if (ask || now - state->looked_ns >= MAILBOX_PROBE_NS) {
-        state->looked_ns = now;
+    if (is_due(state, now)) {
         status = weir_mailbox_owner(state->channel, true, owner);
         if (status == WEIR_OK && owner->presence == WEIR_DEAD)
             state->dead = (uint64_t)owner->generation + 1;
@@ -56,6 +63,21 @@ static weir_status news(struct sender_state *state, const weir_participant *owne
     know(state, owner);
     state->told = false; /* of this one it has heard nothing, if that is gone too */
     return end;
+}
+
+/* The owner that the call was sent to: WEIR_OK while it is there. */
+static weir_status look_at_owner(struct sender_state *state, int64_t now, weir_participant *owner)
+{
+    weir_status status = observe(state, now, owner);
+    return status == WEIR_OK ? end_of_known(state, owner) : status;
+}
+
+/* In a wait for the answer; WEIR_AGAIN: it is not, which the call finds again. */
+static weir_status is_owner_there(void *arg, int64_t now)
+{
+    weir_participant owner;
+    weir_status status = look_at_owner(arg, now, &owner);
+    return status > 0 ? WEIR_AGAIN : status == WEIR_OK ? WEIR_EMPTY : status;
 }
 
 /* ---- opening and leaving ---- */
@@ -121,8 +143,11 @@ weir_status weir_sender_open(weir_sender **out, const char *name, weir_mailbox *
         weir_os_handle_free(sender);
         return status;
     }
-    if (replies != NULL)
+    if (replies != NULL) {
         mailbox_state(replies)->senders++;
+        channel_cold(state->channel)->waits_beside = mailbox_state(replies)->channel;
+        state->owner = (struct channel_beside){ state->channel, is_owner_there, state };
+    }
     sender->front.alive = CHANNEL_ALIVE;
     *out = sender;
     return WEIR_OK;
@@ -206,7 +231,7 @@ weir_status weir_sender_send(weir_sender *sender, uint32_t type, uint64_t correl
     weir_timeout deadline = weir_channel_deadline(timeout);
     for (;;) {
         weir_participant owner;
-        status = observe(state, false, &owner);
+        status = observe(state, weir_os_now_ns(), &owner);
         if (status == WEIR_OK)
             status = news(state, &owner);
         if (status != WEIR_OK)
@@ -222,15 +247,13 @@ weir_status weir_sender_send(weir_sender *sender, uint32_t type, uint64_t correl
 
 /* ---- calling ---- */
 
-/* The owner that the call was sent to: WEIR_OK while it is there. */
-static weir_status ended(struct sender_state *state, bool ask)
+/* The owner that the call was sent to, as the kernel has it. */
+static weir_status ended(struct sender_state *state)
 {
     weir_participant owner;
-    weir_status status = observe(state, ask, &owner);
-    if (status != WEIR_OK)
-        return status;
-    status = end_of_known(state, &owner);
-    if (status != WEIR_OK) /* and told */
+    state->looked_ns = 0;
+    weir_status status = look_at_owner(state, weir_os_now_ns(), &owner);
+    if (status > 0) /* and told */
         know(state, &owner);
     return status;
 }
@@ -257,19 +280,29 @@ static weir_status look_for_answer(struct mailbox_state *own, weir_timeout timeo
 static weir_status await(struct sender_state *state, struct mailbox_state *own, weir_timeout deadline)
 {
     for (;;) {
-        int64_t slice = weir_os_now_ns() + SLICE_NS;
-        bool last = deadline == WEIR_NOWAIT || deadline <= weir_until(slice); /* for ever is more than any deadline */
-        weir_status status = look_for_answer(own, last ? deadline : weir_until(slice));
+        weir_status status = look_for_answer(own, deadline);
         if (status != WEIR_EMPTY)
             return status;
-        weir_status end = ended(state, true);
+        weir_status end = ended(state);
         if (end != WEIR_OK) {
             status = look_for_answer(own, WEIR_NOWAIT);
             return status != WEIR_EMPTY ? status : end;
         }
-        if (last && (deadline == WEIR_NOWAIT || weir_channel_is_past(deadline)))
+        if (deadline == WEIR_NOWAIT || weir_channel_is_past(deadline))
             return WEIR_TIMEOUT;
     }
+}
+
+/* The same, told of the owner's end: a wait sleeps on the answers' mailbox, and the watch of the owner's wakes it. */
+static weir_status await_told(struct sender_state *state, struct mailbox_state *own, weir_timeout deadline)
+{
+    struct channel_cold *there = channel_cold(state->channel), *here = channel_cold(own->channel);
+    here->beside = &state->owner;
+    weir_store32_rlx(&there->beside_waits, 1); /* relaxed: the sleeper arms behind it, with a fence, and looks for news */
+    weir_status status = await(state, own, deadline);
+    weir_store32_rlx(&there->beside_waits, 0); /* relaxed: a wake too many is harmless */
+    here->beside = NULL;
+    return status;
 }
 
 static weir_status call(struct sender_state *state, struct mailbox_state *own, uint32_t type, const weir_piece *msg,
@@ -278,7 +311,7 @@ static weir_status call(struct sender_state *state, struct mailbox_state *own, u
     weir_participant owner;
     if (own->next.bytes != NULL && !weir_mailbox_keep(own))
         return WEIR_FULL;
-    weir_status status = observe(state, false, &owner);
+    weir_status status = observe(state, weir_os_now_ns(), &owner);
     if (status == WEIR_OK)
         status = news(state, &owner); /* as a send */
     if (status == WEIR_OK && owner.presence != WEIR_ALIVE) {
@@ -295,11 +328,11 @@ static weir_status call(struct sender_state *state, struct mailbox_state *own, u
     status = post(state, &owner, MAIL_CALL, type, number, msg, deadline);
     if (status != WEIR_OK) {
         if (status == WEIR_CLOSED || status == WEIR_DIED)
-            (void)ended(state, true);
+            (void)ended(state);
         return status;
     }
     own->awaited = number;
-    status = await(state, own, deadline);
+    status = await_told(state, own, deadline);
     own->awaited = 0;
     return status;
 }
