@@ -20,6 +20,13 @@ struct channel_wait {
 weir_timeout weir_channel_deadline(weir_timeout timeout);
 bool weir_channel_is_past(weir_timeout timeout); /* a deadline; of others: false */
 
+/* weir_channel_send_by and _peek_by are weir_send_pieces and weir_peek for who makes several of them in one call: *timeout
+ * becomes a deadline where they have to wait, and no clock is read where they have not.  peek_by: of a kind whose calls
+ * are not inline. */
+weir_status weir_channel_send_by(weir_channel *channel, const weir_piece *pieces, uint32_t count,
+                                 weir_timeout *timeout);
+weir_status weir_channel_peek_by(weir_channel *channel, const void **msg, uint32_t *len, weir_timeout *timeout);
+
 /* weir_channel_wait_for waits.  w->none: WEIR_NOWAIT, and not yet; WEIR_TIMEOUT; WEIR_CANCELLED; the end of the peers; a
  * fault; WEIR_OK: it is there. */
 weir_status weir_channel_wait_for(const struct channel_wait *w, weir_timeout timeout);

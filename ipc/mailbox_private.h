@@ -105,8 +105,9 @@ weir_status weir_mailbox_channel(weir_channel **out, const char *name, weir_role
 /* weir_mailbox_owner tells who owns the mailbox of a sender's channel; ask: of the kernel too. */
 weir_status weir_mailbox_owner(weir_channel *channel, bool ask, weir_participant *owner);
 
-/* weir_mailbox_next reads the next message that is the owner's business into state->next, unless one is there. */
-weir_status weir_mailbox_next(struct mailbox_state *state, weir_timeout deadline);
+/* weir_mailbox_next reads the next message that is the owner's business into state->next, unless one is there.  *timeout
+ * becomes a deadline where it has to wait, as in weir_channel_peek_by. */
+weir_status weir_mailbox_next(struct mailbox_state *state, weir_timeout *timeout);
 
 /* weir_mailbox_keep puts state->next behind those that are kept; false: there is no room. */
 bool weir_mailbox_keep(struct mailbox_state *state);

@@ -210,7 +210,7 @@ weir_status weir_sender_wait(weir_sender *sender, weir_timeout timeout)
 
 /* One try, for the owner that was seen. */
 static weir_status post(struct sender_state *state, const weir_participant *owner, uint8_t flags, uint32_t type,
-                        uint64_t correlation, const weir_piece *msg, weir_timeout timeout)
+                        uint64_t correlation, const weir_piece *msg, weir_timeout *timeout)
 {
     struct mail_head *head = &state->head.head;
     head->flags = flags;
@@ -218,7 +218,7 @@ static weir_status post(struct sender_state *state, const weir_participant *owne
     head->correlation = correlation;
     head->target = owner->generation;
     weir_piece pieces[2] = { { head, state->head_bytes }, *msg };
-    return weir_send_pieces(state->channel, pieces, 2, timeout);
+    return weir_channel_send_by(state->channel, pieces, 2, timeout);
 }
 
 weir_status weir_sender_send(weir_sender *sender, uint32_t type, uint64_t correlation, const void *msg, uint64_t len,
@@ -228,15 +228,14 @@ weir_status weir_sender_send(weir_sender *sender, uint32_t type, uint64_t correl
     weir_status status = weir_mailbox_enter(&sender->front);
     if (status != WEIR_OK)
         return status;
-    weir_timeout deadline = weir_channel_deadline(timeout);
     for (;;) {
         weir_participant owner;
-        status = observe(state, weir_os_now_ns(), &owner);
+        status = observe(state, weir_os_lately_ns(), &owner);
         if (status == WEIR_OK)
             status = news(state, &owner);
         if (status != WEIR_OK)
             break;
-        status = post(state, &owner, 0, type, correlation, &(weir_piece){ msg, len }, deadline);
+        status = post(state, &owner, 0, type, correlation, &(weir_piece){ msg, len }, &timeout);
         if (status != WEIR_CLOSED && status != WEIR_DIED)
             break;
         /* The lane is full, and its owner has gone: that is told once, then the room is waited for. */
@@ -259,7 +258,7 @@ static weir_status ended(struct sender_state *state)
 }
 
 /* Where the mailbox stands after another message or none: WEIR_OK: the answer is the next; WEIR_EMPTY: not yet. */
-static weir_status look_for_answer(struct mailbox_state *own, weir_timeout timeout)
+static weir_status look_for_answer(struct mailbox_state *own, weir_timeout *timeout)
 {
     for (;;) {
         weir_status status = weir_mailbox_next(own, timeout);
@@ -277,45 +276,46 @@ static weir_status look_for_answer(struct mailbox_state *own, weir_timeout timeo
 }
 
 /* The end of the owner is believed first, and told when no answer was found behind it. */
-static weir_status await(struct sender_state *state, struct mailbox_state *own, weir_timeout deadline)
+static weir_status await(struct sender_state *state, struct mailbox_state *own, weir_timeout *timeout)
 {
     for (;;) {
-        weir_status status = look_for_answer(own, deadline);
+        weir_status status = look_for_answer(own, timeout);
         if (status != WEIR_EMPTY)
             return status;
         weir_status end = ended(state);
         if (end != WEIR_OK) {
-            status = look_for_answer(own, WEIR_NOWAIT);
+            status = look_for_answer(own, &(weir_timeout){ WEIR_NOWAIT });
             return status != WEIR_EMPTY ? status : end;
         }
-        if (deadline == WEIR_NOWAIT || weir_channel_is_past(deadline))
+        if (*timeout == WEIR_NOWAIT || weir_channel_is_past(*timeout))
             return WEIR_TIMEOUT;
     }
 }
 
 /* The same, told of the owner's end: a wait sleeps on the answers' mailbox, and the watch of the owner's wakes it. */
-static weir_status await_told(struct sender_state *state, struct mailbox_state *own, weir_timeout deadline)
+static weir_status await_told(struct sender_state *state, struct mailbox_state *own, weir_timeout *timeout)
 {
     struct channel_cold *there = channel_cold(state->channel), *here = channel_cold(own->channel);
     here->beside = &state->owner;
     weir_store32_rlx(&there->beside_waits, 1); /* relaxed: the sleeper arms behind it, with a fence, and looks for news */
-    weir_status status = await(state, own, deadline);
+    weir_status status = await(state, own, timeout);
     weir_store32_rlx(&there->beside_waits, 0); /* relaxed: a wake too many is harmless */
     here->beside = NULL;
     return status;
 }
 
 static weir_status call(struct sender_state *state, struct mailbox_state *own, uint32_t type, const weir_piece *msg,
-                        weir_timeout deadline)
+                        weir_timeout timeout)
 {
     weir_participant owner;
     if (own->next.bytes != NULL && !weir_mailbox_keep(own))
         return WEIR_FULL;
-    weir_status status = observe(state, weir_os_now_ns(), &owner);
+    weir_status status = observe(state, weir_os_lately_ns(), &owner);
     if (status == WEIR_OK)
         status = news(state, &owner); /* as a send */
     if (status == WEIR_OK && owner.presence != WEIR_ALIVE) {
-        status = wait_for_owner(state, deadline);
+        timeout = weir_channel_deadline(timeout);
+        status = wait_for_owner(state, timeout);
         if (status == WEIR_OK)
             status = weir_mailbox_owner(state->channel, false, &owner);
         else if (status == WEIR_EMPTY)
@@ -325,14 +325,14 @@ static weir_status call(struct sender_state *state, struct mailbox_state *own, u
         return status;
     know(state, &owner);
     uint64_t number = ++own->calls;
-    status = post(state, &owner, MAIL_CALL, type, number, msg, deadline);
+    status = post(state, &owner, MAIL_CALL, type, number, msg, &timeout);
     if (status != WEIR_OK) {
         if (status == WEIR_CLOSED || status == WEIR_DIED)
             (void)ended(state);
         return status;
     }
     own->awaited = number;
-    status = await_told(state, own, deadline);
+    status = await_told(state, own, &timeout);
     own->awaited = 0;
     return status;
 }
@@ -351,7 +351,7 @@ weir_status weir_sender_call(weir_sender *sender, uint32_t type, const void *msg
     status = weir_mailbox_enter(front);
     if (status == WEIR_OK) {
         struct mailbox_state *own = mailbox_state(state->replies);
-        status = call(state, own, type, &(weir_piece){ msg, len }, weir_channel_deadline(timeout));
+        status = call(state, own, type, &(weir_piece){ msg, len }, timeout);
         weir_mail mail;
         if (status == WEIR_OK) {
             own->next_is_answer = false;

@@ -33,6 +33,7 @@ bool weir_os_can_fence_others(void);
 void weir_os_fence_others(void);
 
 int64_t weir_os_now_ns(void); /* monotonic */
+int64_t weir_os_lately_ns(void); /* the same, some milliseconds ago: a quarter of the time it takes */
 int64_t weir_os_wall_ns(void); /* since 1970, for people */
 
 /* weir_os_process tells this process's number, and the number of the space that this number is of (Linux: its pid

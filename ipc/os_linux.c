@@ -107,6 +107,13 @@ int64_t weir_os_now_ns(void)
     return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
 }
 
+int64_t weir_os_lately_ns(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
+}
+
 int64_t weir_os_wall_ns(void)
 {
     struct timespec now;
