@@ -99,6 +99,7 @@ struct channel_cold {
     uint64_t redelivered;
     weir_message message; /* the last one that came by a call that is not inline */
     uint64_t first_pos;   /* of an inline consumer's: where it began */
+    uint32_t others[WEIR_CHANNEL_ROLE_MAX]; /* descriptors of the peers' FIFOs that are kept, by place, plus 1; 0: none */
     union channel_end end;
     void *ring; /* mpmc: where it is, to look who owns what */
     uint64_t ring_bytes;

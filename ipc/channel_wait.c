@@ -2,7 +2,6 @@
 #include <weir/base/fail.h>
 #include <weir/ipc/channel_wait.h>
 #include <weir/ipc/probe.h>
-#include <weir/naming/companion.h>
 
 #define SLEEP_NS INT64_C(45000000)  /* the longest sleep: covers a waker that stopped between its store and its wake */
 #define WATCHED_NS (10 * SLEEP_NS)  /* the same after a second of nothing, where deaths are told, */
@@ -26,17 +25,8 @@ static bool wake(weir_sleeper *sleeper)
     return true;
 }
 
-/* Who waits in poll is woken through its FIFO.  One that has none any more is nobody's fault. */
-static void alert(struct channel_cold *cold, uint32_t slot)
-{
-    int fd;
-    if (weir_companion_open(cold->section, slot, &fd) != WEIR_OK)
-        return;
-    weir_os_signal(fd);
-    weir_companion_close(fd);
-}
-
-static void wake_consumers(struct channel_cold *cold)
+/* keeps: in a call on the handle, which may keep descriptors of others; here and below. */
+static void wake_consumers(struct channel_cold *cold, bool keeps)
 {
     struct channel_side consumers = cold->role == WEIR_CONSUMER ? cold->own : cold->peers;
     if (!wake(&cold->layout->consumer))
@@ -45,23 +35,23 @@ static void wake_consumers(struct channel_cold *cold)
         /* relaxed: a bit was set before its owner armed the word */
         for (uint64_t bits = weir_load_rlx(&cold->layout->consumer_alerts[i / 64]); bits != 0; bits &= bits - 1)
             if (i + (uint32_t)__builtin_ctzll(bits) < consumers.count)
-                alert(cold, consumers.first + i + (uint32_t)__builtin_ctzll(bits));
+                weir_channel_signal(cold, consumers.first + i + (uint32_t)__builtin_ctzll(bits), keeps);
 }
 
-static void wake_producer(struct channel_cold *cold, uint32_t slot)
+static void wake_producer(struct channel_cold *cold, uint32_t slot, bool keeps)
 {
     weir_sleeper *sleeper = &cold->layout->member[slot].sleeper;
     if (wake(sleeper) && weir_load32_rlx(&sleeper->alerts) != 0) /* relaxed: as a consumer's bit */
-        alert(cold, slot);
+        weir_channel_signal(cold, slot, keeps);
 }
 
 void weir_channel_wake(weir_channel *channel)
 {
     struct channel_cold *cold = channel_cold(channel);
     if (cold->role == WEIR_PRODUCER)
-        wake_consumers(cold);
+        wake_consumers(cold, true);
     else
-        wake_producer(cold, 0); /* of kinds that have one: the others wake by place */
+        wake_producer(cold, 0, true); /* of kinds that have one: the others wake by place */
 }
 
 void weir_channel_wake_peers(weir_channel *channel)
@@ -70,10 +60,10 @@ void weir_channel_wake_peers(weir_channel *channel)
     if (cold->layout == NULL) /* before the section was mapped */
         return;
     for (uint32_t slot = 0; cold->role == WEIR_CONSUMER && slot < cold->peers.count; slot++)
-        wake_producer(cold, slot);
+        wake_producer(cold, slot, false);
     /* Consumers also where another leaves who may have claimed something. */
     if (cold->role == WEIR_PRODUCER || (cold->kind->recover != NULL && cold->own.count > 1))
-        wake_consumers(cold);
+        wake_consumers(cold, false);
 }
 
 /* The waker's half of the handshake with the producer of that place. */
@@ -88,7 +78,7 @@ static void woken(weir_channel *channel, uint32_t producer, bool whatever, uint6
     if (weir_load32_rlx(&sleeper->armed) != 0 &&
         /* relaxed: a wrong one only delays, by at most one bounded sleep */
         (whatever || (int64_t)(released_pos - weir_load_rlx(&sleeper->want_pos)) >= 0))
-        wake_producer(cold, producer);
+        wake_producer(cold, producer, true);
 }
 
 void weir_channel_woken(weir_channel *channel, uint32_t producer, uint64_t released_pos)
@@ -106,9 +96,9 @@ void weir_channel_wake_own(weir_channel *channel)
 {
     struct channel_cold *cold = channel_cold(channel);
     if (cold->role == WEIR_PRODUCER)
-        wake_producer(cold, cold->slot);
+        wake_producer(cold, cold->slot, false);
     else
-        wake_consumers(cold);
+        wake_consumers(cold, false);
     weir_channel_alert(channel);
 }
 

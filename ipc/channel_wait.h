@@ -75,6 +75,11 @@ weir_status weir_channel_describe(weir_channel *channel, int *descriptor);
 /* weir_channel_wake_own wakes this handle's own side, from another thread or a handler. */
 void weir_channel_wake_own(weir_channel *channel);
 
+/* weir_channel_signal wakes the slot's holder who waits in poll, through its FIFO.  One that has none any more is nobody's
+ * fault.  keeps: the descriptor for it may be kept, until weir_channel_forget; in a call on the handle only, not in
+ * another thread's. */
+void weir_channel_signal(struct channel_cold *cold, uint32_t slot, bool keeps);
+
 /* weir_channel_alert makes the handle's own descriptor readable, if it has one. */
 void weir_channel_alert(weir_channel *channel);
 
