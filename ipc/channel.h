@@ -130,8 +130,8 @@ typedef struct weir_channel_facts {
     uint64_t messages;    /* that this handle has sent, or received */
     uint64_t full;        /* how often a send of this handle found no room */
     uint64_t sleeps;      /* how often this handle slept, */
-    uint64_t woken;       /* and how often of these a peer woke it (consumers that share a word count another's arming,
-                           * too) */
+    uint64_t woken;       /* and how often of these a peer, a cancel or the news of a death woke it (not of the sleeps of
+                           * weir_wait_any) */
     uint64_t recovered;   /* how often this handle saw to what a dead participant had left */
     uint64_t lost;        /* messages that were overwritten before this handle had read them (BROADCAST) */
     uint64_t redelivered; /* messages it received that a consumer who is gone may have had before (MPMC) */

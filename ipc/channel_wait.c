@@ -313,7 +313,7 @@ int64_t weir_channel_longest(struct channel_cold *cold, int64_t now)
     return alone ? ALONE_NS : idle ? IDLE_NS : SLEEP_NS;
 }
 
-/* Sleeps once, on the value that arm returned; true if somebody ended it. */
+/* Sleeps once, on the value that arm returned; true if the word is to be armed again. */
 static bool sleep_once(const struct channel_wait *w, uint32_t armed, int64_t now, int64_t until_ns)
 {
     weir_channel *channel = w->channel;
@@ -324,11 +324,12 @@ static bool sleep_once(const struct channel_wait *w, uint32_t armed, int64_t now
     int64_t bound = until_ns - now < longest ? until_ns - now : longest;
     weir_channel_tally(cold, WEIR_COUNT_SLEPT, 1);
     WEIR_PROBE3(sleep, weir_section_name(cold->section), (int)cold->role, bound);
-    weir_os_sleep(&channel->sleeper->armed, armed, bound);
-    bool ended = weir_load32_rlx(&channel->sleeper->armed) != armed; /* relaxed: only whether to arm again */
+    bool ended = weir_os_sleep(&channel->sleeper->armed, armed, bound);
+    uint32_t now_armed = weir_load32_rlx(&channel->sleeper->armed); /* relaxed: only whether to arm again */
+    ended = ended || now_armed == 0; /* another value is another consumer's, who sleeps too */
     weir_channel_tally(cold, WEIR_COUNT_WOKEN, ended);
     WEIR_PROBE3(wake, weir_section_name(cold->section), (int)cold->role, (int)ended);
-    return ended;
+    return now_armed != armed;
 }
 
 static weir_status sleep_until(const struct channel_wait *w, int64_t until_ns)

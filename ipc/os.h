@@ -10,8 +10,8 @@
 #include <weir/naming/section.h>
 
 /* weir_os_sleep sleeps while *word is value, for at most ns nanoseconds; it may wake early for any reason.
- * weir_os_wake wakes whoever sleeps on word, in any process. */
-void weir_os_sleep(weir_atomic_u32 *word, uint32_t value, int64_t ns);
+ * True: a weir_os_wake ended it; false also where *word was not value from the start.  weir_os_wake wakes whoever sleeps on word, in any process. */
+bool weir_os_sleep(weir_atomic_u32 *word, uint32_t value, int64_t ns);
 void weir_os_wake(weir_atomic_u32 *word);
 
 /* weir_os_sleep_any sleeps while each word is its value, at most ns nanoseconds; it may wake early for any reason.

@@ -14,12 +14,13 @@
 #include <unistd.h>
 
 /* Not FUTEX_PRIVATE_FLAG: the word lies in memory of several processes. */
-void weir_os_sleep(weir_atomic_u32 *word, uint32_t value, int64_t ns)
+bool weir_os_sleep(weir_atomic_u32 *word, uint32_t value, int64_t ns)
 {
     int saved = errno;
     struct timespec wait = { .tv_sec = (time_t)(ns / 1000000000), .tv_nsec = (long)(ns % 1000000000) };
-    (void)syscall(SYS_futex, &word->word, FUTEX_WAIT, value, &wait, NULL, 0);
+    bool woken = syscall(SYS_futex, &word->word, FUTEX_WAIT, value, &wait, NULL, 0) == 0;
     errno = saved;
+    return woken;
 }
 
 void weir_os_wake(weir_atomic_u32 *word)

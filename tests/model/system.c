@@ -11,14 +11,16 @@ static int64_t clock_ns;
 
 void system_begin(void) { clock_ns = 0; }
 
-void weir_os_sleep(weir_atomic_u32 *word, uint32_t value, int64_t ns)
+bool weir_os_sleep(weir_atomic_u32 *word, uint32_t value, int64_t ns)
 {
     MODEL_ASSERT(ns > 0);
     model_reached(MARK_SLEPT);
-    if (!model_sleep(word, value)) {
+    bool woken = model_sleep(word, value);
+    if (!woken) {
         model_reached(MARK_TIMEOUT);
         clock_ns += ns;
     }
+    return woken;
 }
 
 void weir_os_wake(weir_atomic_u32 *word) { model_wake(word); }
