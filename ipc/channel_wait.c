@@ -4,7 +4,7 @@
 #include <weir/ipc/probe.h>
 
 #define SLEEP_NS INT64_C(45000000)  /* the longest sleep: covers a waker that stopped between its store and its wake */
-#define WATCHED_NS (10 * SLEEP_NS)  /* the same after a second of nothing, where deaths are told, */
+#define WATCHED_NS CHANNEL_LONGEST_NS /* the same after a second of nothing, where deaths are told, */
 #define IDLE_NS (2 * SLEEP_NS)      /* and where they are not: a wake costs 60 us on a virtual machine, */
 #define IDLE_AFTER_NS INT64_C(1000000000) /* and a blocked process is to take less than 0.1 % of a core */
 #define ALONE_NS (4 * SLEEP_NS)     /* where they are not and nobody could die: who comes wakes us */
@@ -133,10 +133,7 @@ static uint64_t want_pos(const struct channel_wait *w)
     return channel_cold(w->channel)->kind->want(w->channel, w->goal == GOAL_ROOM ? w->len : UINT64_MAX);
 }
 
-/* The sleeper's half of the handshake: announce, fence, and then look once more before sleeping, on the value that is
- * returned.  Who shares the word stores a value of its own there, and not twice the same: a waker may clear it, and
- * another arm it again, before this one sleeps, who then must not. */
-uint32_t weir_channel_arm(const struct channel_wait *w)
+uint32_t weir_channel_announce(const struct channel_wait *w)
 {
     weir_channel *channel = w->channel;
     struct channel_cold *cold = channel_cold(channel);
@@ -146,7 +143,16 @@ uint32_t weir_channel_arm(const struct channel_wait *w)
         own = ++cold->armings << 8 | (cold->slot - cold->own.first + 1);
     weir_store_rlx(&self->want_pos, want_pos(w)); /* relaxed: a waker that misses it wakes at the next release */
     weir_store32_rlx(&self->armed, own);
-    if (cold->full_fence)
+    return own;
+}
+
+/* The sleeper's half of the handshake: announce, fence, and then look once more before sleeping, on the value that is
+ * returned.  Who shares the word stores a value of its own there, and not twice the same: a waker may clear it, and
+ * another arm it again, before this one sleeps, who then must not. */
+uint32_t weir_channel_arm(const struct channel_wait *w)
+{
+    uint32_t own = weir_channel_announce(w);
+    if (channel_cold(w->channel)->full_fence)
         weir_fence_sc(); /* order WAKE sc: armed before the look at the ring */
     else
         weir_os_fence_others(); /* order WAKE sc: armed before the look at the ring, here and in every waker */

@@ -56,9 +56,11 @@ bool weir_channel_is_due(struct channel_cold *cold, struct channel_asked *asked,
 weir_status weir_channel_watch_deaths(weir_channel *channel);
 
 /* What a wait is made of, for one handle or many.  look: is it there?  w->none where it is not.  look_at_end: and are
- * the peers?  arm, look again, sleep on what arm returned (weir_channel_longest at most), disarm. */
+ * the peers?  arm, look again, sleep on what arm returned (weir_channel_longest at most), disarm.
+ * announce is arm without its fence, of which who arms several needs one. */
 weir_status weir_channel_look(const struct channel_wait *w);
 weir_status weir_channel_look_at_end(const struct channel_wait *w, int64_t now);
+uint32_t weir_channel_announce(const struct channel_wait *w);
 uint32_t weir_channel_arm(const struct channel_wait *w);
 void weir_channel_disarm(weir_channel *channel);
 int64_t weir_channel_longest(struct channel_cold *cold, int64_t now);
@@ -83,6 +85,7 @@ void weir_channel_signal(struct channel_cold *cold, uint32_t slot, bool keeps);
 /* weir_channel_alert makes the handle's own descriptor readable, if it has one. */
 void weir_channel_alert(weir_channel *channel);
 
+#define CHANNEL_LONGEST_NS INT64_C(450000000) /* that weir_channel_longest gives: where deaths are told */
 #define SPIN_NS INT64_C(50000) /* before the first sleep: some times what a sleep and a wake cost */
 
 #endif

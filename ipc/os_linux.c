@@ -55,19 +55,20 @@ bool weir_os_sleep_any(const struct weir_os_sleep *on, uint32_t count, int64_t n
     return can;
 }
 
-bool weir_os_poll(const int *descriptors, uint32_t count, int64_t ns)
+int weir_os_poll(const int *descriptors, uint32_t count, int64_t ns)
 {
-    int saved = errno;
+    int saved = errno, readable = -1;
     struct pollfd *fds = calloc(count, sizeof *fds);
     if (fds != NULL) {
         struct timespec wait = { .tv_sec = (time_t)(ns / 1000000000), .tv_nsec = (long)(ns % 1000000000) };
         for (uint32_t i = 0; i < count; i++)
             fds[i] = (struct pollfd){ .fd = descriptors[i], .events = POLLIN };
-        (void)ppoll(fds, count, &wait, NULL);
+        readable = ppoll(fds, count, &wait, NULL);
+        readable = readable < 0 ? 0 : readable; /* a signal */
         free(fds);
     }
     errno = saved;
-    return fds != NULL;
+    return readable;
 }
 
 void weir_os_signal(int fd)
