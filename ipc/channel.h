@@ -216,7 +216,7 @@ WEIR_API weir_status weir_channel_wait_gone(weir_channel *channel, weir_role rol
  *
  * Made of: a FIFO beside the section (a file NAME@SLOT), which goes with the handle or, if it is killed, with the section.
  * Returns:  WEIR_OK; WEIR_E_FORKED; WEIR_E_BUSY; WEIR_E_PERMISSION (the section is another user's); WEIR_E_NO_MEMORY
- *           (descriptors, inotify instances); WEIR_E_NO_SPACE; WEIR_E_UNSUPPORTED (no inotify, no /proc);
+ *           (descriptors, inotify instances); WEIR_E_NO_SPACE; WEIR_E_UNSUPPORTED (no inotify, no /proc; weir_watch_allow);
  *           WEIR_E_NOT_FOUND (the channel's name was removed); WEIR_E_NOT_WEIR (something else has that file's name);
  *           WEIR_E_OS.
  * If killed: as a participant killed between two calls. */
@@ -247,6 +247,15 @@ WEIR_API weir_status weir_wait_any(weir_channel *const *channels, uint32_t count
  * Progress: wait-free.
  * Returns:  WEIR_OK; WEIR_E_FORKED. */
 WEIR_API weir_status weir_channel_cancel(weir_channel *channel);
+
+/* weir_watch_allow(false) keeps this process from having the thread that is told of deaths, which the first sleep in any
+ * call would start.  Handles that have slept stay as they are.  The others ask the kernel about their peers: a sleeper
+ * hears of a death within 100 ms, wakes 11 times a second, or 22 in the first one, for 0.05 % of a core each; and
+ * weir_channel_descriptor, and weir_wait_any where it needs that, return WEIR_E_UNSUPPORTED.  To be called before the
+ * first sleep; a forked child has what its parent had.
+ *
+ * Callers:  any thread. */
+WEIR_API void weir_watch_allow(bool allowed);
 
 /* ---- what the functions below are made of; not for callers ---- */
 
