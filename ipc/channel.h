@@ -210,7 +210,8 @@ WEIR_API weir_status weir_channel_wait_gone(weir_channel *channel, weir_role rol
  * close it; it goes with the handle.
  *
  * Senders pay for it only after that WEIR_EMPTY, once: some 2 us for a write.  A sender's handle keeps a descriptor for
- * each peer that it has woken so, 128 in a process; beyond those it opens and closes one each time (6 us).  A sender that was stopped between
+ * each peer that it has woken so, 128 in a process; beyond those it opens and closes one each time (6 us).  A sender
+ * that was stopped between
  * its message and that write keeps the descriptor quiet until it goes on, or dies: give the loop a timeout where that
  * matters.  Deaths are told by the process's watch.
  *
