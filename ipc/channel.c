@@ -294,8 +294,10 @@ weir_status weir_channel_close(weir_channel *channel)
         return WEIR_OK;
     if (channel->alive != CHANNEL_ALIVE) { /* a forked child's: its page was cleared */
         struct channel_cold *cold = channel_cold(channel);
-        if (weir_section_forked(cold->section)) /* not so after a raw clone: then it is not ours to close */
+        if (weir_section_forked(cold->section)) { /* not so after a raw clone: then it is not ours to close */
             (void)weir_section_close(cold->section);
+            weir_channel_forget(cold);
+        }
         free(cold->handles);
         weir_os_handle_free(channel);
         return WEIR_OK;

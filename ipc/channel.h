@@ -130,8 +130,8 @@ typedef struct weir_channel_facts {
     uint64_t messages;    /* that this handle has sent, or received */
     uint64_t full;        /* how often a send of this handle found no room */
     uint64_t sleeps;      /* how often this handle slept, */
-    uint64_t woken;       /* and how often of these a peer woke it (consumers that share a word count another's arming,
-                           * too) */
+    uint64_t woken;       /* and how often of these a peer, a cancel or the news of a death woke it (not of the sleeps of
+                           * weir_wait_any) */
     uint64_t recovered;   /* how often this handle saw to what a dead participant had left */
     uint64_t lost;        /* messages that were overwritten before this handle had read them (BROADCAST) */
     uint64_t redelivered; /* messages it received that a consumer who is gone may have had before (MPMC) */
@@ -209,13 +209,15 @@ WEIR_API weir_status weir_channel_wait_gone(weir_channel *channel, weir_role rol
  * ring; weir_channel_wait_peer and _wait_gone leave it as it is).  It stays the library's: do not read, write or
  * close it; it goes with the handle.
  *
- * Senders pay for it only after that WEIR_EMPTY, once: an open, a write and a close.  A sender that was stopped between
+ * Senders pay for it only after that WEIR_EMPTY, once: some 2 us for a write.  A sender's handle keeps a descriptor for
+ * each peer that it has woken so, 128 in a process; beyond those it opens and closes one each time (6 us).  A sender
+ * that was stopped between
  * its message and that write keeps the descriptor quiet until it goes on, or dies: give the loop a timeout where that
  * matters.  Deaths are told by the process's watch.
  *
  * Made of: a FIFO beside the section (a file NAME@SLOT), which goes with the handle or, if it is killed, with the section.
  * Returns:  WEIR_OK; WEIR_E_FORKED; WEIR_E_BUSY; WEIR_E_PERMISSION (the section is another user's); WEIR_E_NO_MEMORY
- *           (descriptors, inotify instances); WEIR_E_NO_SPACE; WEIR_E_UNSUPPORTED (no inotify, no /proc);
+ *           (descriptors, inotify instances); WEIR_E_NO_SPACE; WEIR_E_UNSUPPORTED (no inotify, no /proc; weir_watch_allow);
  *           WEIR_E_NOT_FOUND (the channel's name was removed); WEIR_E_NOT_WEIR (something else has that file's name);
  *           WEIR_E_OS.
  * If killed: as a participant killed between two calls. */
@@ -246,6 +248,15 @@ WEIR_API weir_status weir_wait_any(weir_channel *const *channels, uint32_t count
  * Progress: wait-free.
  * Returns:  WEIR_OK; WEIR_E_FORKED. */
 WEIR_API weir_status weir_channel_cancel(weir_channel *channel);
+
+/* weir_watch_allow(false) keeps this process from having the thread that is told of deaths, which the first sleep in any
+ * call would start.  Handles that have slept stay as they are.  The others ask the kernel about their peers: a sleeper
+ * hears of a death within 100 ms, wakes 11 times a second, or 22 in the first one, for 0.05 % of a core each; and
+ * weir_channel_descriptor, and weir_wait_any where it needs that, return WEIR_E_UNSUPPORTED.  To be called before the
+ * first sleep; a forked child has what its parent had.
+ *
+ * Callers:  any thread. */
+WEIR_API void weir_watch_allow(bool allowed);
 
 /* ---- what the functions below are made of; not for callers ---- */
 

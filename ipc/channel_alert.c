@@ -7,7 +7,10 @@
  * ipc/watch.h. */
 static void told(void *arg)
 {
+    struct channel_cold *cold = channel_cold(arg);
     weir_channel_wake_own(arg);
+    if (weir_load32_rlx(&cold->beside_waits) != 0) /* relaxed: who sets it arms behind it */
+        weir_channel_wake_own(cold->waits_beside);
 }
 
 weir_status weir_channel_watch_deaths(weir_channel *channel)
@@ -26,6 +29,55 @@ weir_status weir_channel_watch_deaths(weir_channel *channel)
         weir_detail_restore(&detail);
     return status;
 }
+
+/* ---- the descriptors of others ---- */
+
+#define KEPT_MAX 128u /* by all handles of the process; the rest is opened at each wake */
+
+static weir_atomic_u64 kept;
+
+/* Relaxed: a number. */
+static bool may_keep(void)
+{
+    if (weir_fetch_add_rlx(&kept, 1) < KEPT_MAX)
+        return true;
+    (void)weir_fetch_add_rlx(&kept, UINT64_MAX);
+    return false;
+}
+
+static void forget(struct channel_cold *cold, uint32_t place)
+{
+    weir_companion_close((int)cold->others[place] - 1);
+    cold->others[place] = 0;
+    (void)weir_fetch_add_rlx(&kept, UINT64_MAX);
+}
+
+void weir_channel_forget(struct channel_cold *cold)
+{
+    for (uint32_t place = 0; place < WEIR_CHANNEL_ROLE_MAX; place++)
+        if (cold->others[place] != 0)
+            forget(cold, place);
+}
+
+void weir_channel_signal(struct channel_cold *cold, uint32_t slot, bool keeps)
+{
+    uint32_t place = slot - cold->peers.first;
+    int fd = keeps ? (int)cold->others[place] - 1 : -1;
+    if (fd >= 0 && !weir_companion_is_named(fd)) { /* its holder has left: the next one's is another */
+        forget(cold, place);
+        fd = -1;
+    }
+    bool is_kept = fd >= 0;
+    if (!is_kept && weir_companion_open(cold->section, slot, &fd) != WEIR_OK)
+        return;
+    weir_os_signal(fd);
+    if (!is_kept && keeps && may_keep())
+        cold->others[place] = (uint32_t)fd + 1;
+    else if (!is_kept)
+        weir_companion_close(fd);
+}
+
+/* ---- a descriptor of its own ---- */
 
 /* Relaxed: it is set before its owner arms its word, and a waker looks at it behind that. */
 void weir_channel_ask_alerts(struct channel_cold *cold, bool wanted)
@@ -46,6 +98,7 @@ void weir_channel_hush(weir_channel *channel)
     if (cold->watched)
         weir_watch_remove(&cold->watch); /* behind this its thread does not look at the handle */
     cold->watched = false;
+    weir_channel_forget(cold);
     uint32_t own = weir_load32_rlx(&channel->alert);
     if (own == 0)
         return;

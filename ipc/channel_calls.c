@@ -181,7 +181,8 @@ static void copy_pieces(unsigned char *to, const weir_piece *pieces, uint32_t co
     }
 }
 
-weir_status weir_send_pieces(weir_channel *channel, const weir_piece *pieces, uint32_t count, weir_timeout timeout)
+weir_status weir_channel_send_by(weir_channel *channel, const weir_piece *pieces, uint32_t count,
+                                 weir_timeout *timeout)
 {
     uint64_t len;
     void *slot;
@@ -191,8 +192,10 @@ weir_status weir_send_pieces(weir_channel *channel, const weir_piece *pieces, ui
     if (!weir_channel_enter(channel)) /* one call: a handler's that comes in between would take the room away */
         return WEIR_E_BUSY;
     status = weir_spsc_reserve(&channel->tx, len, &slot);
+    if (status == WEIR_FULL)
+        *timeout = weir_channel_deadline(*timeout);
     if (status != WEIR_OK)
-        status = weir_channel_reserve_slow(channel, len, &slot, timeout, status);
+        status = weir_channel_reserve_slow(channel, len, &slot, *timeout, status);
     if (status == WEIR_OK) {
         copy_pieces(slot, pieces, count);
         status = weir_spsc_commit_as(&channel->tx, len, false);
@@ -204,6 +207,11 @@ weir_status weir_send_pieces(weir_channel *channel, const weir_piece *pieces, ui
         }
     }
     return weir_channel_leave(channel, status);
+}
+
+weir_status weir_send_pieces(weir_channel *channel, const weir_piece *pieces, uint32_t count, weir_timeout timeout)
+{
+    return weir_channel_send_by(channel, pieces, count, &timeout);
 }
 
 weir_status weir_channel_drain(weir_channel *channel, weir_timeout timeout)
@@ -269,11 +277,11 @@ static weir_status disappeared(weir_channel *channel)
     return weir_fail(WEIR_E_CORRUPT, "%s: a committed message disappeared", weir_section_name(cold->section));
 }
 
-/* Waits for a message and gets it. */
-static weir_status wait_and_get(weir_channel *channel, const struct get *get, weir_timeout timeout)
+/* Waits for a message and gets it; *until becomes a deadline. */
+static weir_status wait_and_get(weir_channel *channel, const struct get *get, weir_timeout *until)
 {
     struct channel_cold *cold = channel_cold(channel);
-    timeout = weir_channel_deadline(timeout);
+    weir_timeout timeout = *until = weir_channel_deadline(*until);
     if (timeout != WEIR_NOWAIT)
         weir_channel_pace_from(channel);
     for (;;) {
@@ -293,7 +301,7 @@ static weir_status wait_and_get(weir_channel *channel, const struct get *get, we
     }
 }
 
-static weir_status get_slow(weir_channel *channel, const struct get *get, weir_timeout timeout, weir_status status)
+static weir_status get_slow(weir_channel *channel, const struct get *get, weir_timeout *timeout, weir_status status)
 {
     struct channel_cold *cold = channel_cold(channel);
     if (status == WEIR_E_STATE && channel->alive == CHANNEL_ALIVE && cold->role == WEIR_CONSUMER &&
@@ -307,13 +315,21 @@ static weir_status get_slow(weir_channel *channel, const struct get *get, weir_t
 weir_status weir_channel_peek_slow(weir_channel *channel, const void **msg, uint32_t *len, weir_timeout timeout,
                                    weir_status status)
 {
-    return get_slow(channel, &(struct get){ msg, NULL, 0, len, false }, timeout, status);
+    return get_slow(channel, &(struct get){ msg, NULL, 0, len, false }, &timeout, status);
+}
+
+weir_status weir_channel_peek_by(weir_channel *channel, const void **msg, uint32_t *len, weir_timeout *timeout)
+{
+    if (!weir_channel_enter(channel))
+        return WEIR_E_BUSY;
+    weir_status status = get_slow(channel, &(struct get){ msg, NULL, 0, len, false }, timeout, WEIR_E_STATE);
+    return weir_channel_leave(channel, status);
 }
 
 weir_status weir_channel_receive_slow(weir_channel *channel, void *buffer, uint64_t size_bytes, uint32_t *len, int more,
                                       weir_timeout timeout, weir_status status)
 {
-    return get_slow(channel, &(struct get){ NULL, buffer, size_bytes, len, more == 0 }, timeout, status);
+    return get_slow(channel, &(struct get){ NULL, buffer, size_bytes, len, more == 0 }, &timeout, status);
 }
 
 weir_status weir_channel_release_slow(weir_channel *channel)

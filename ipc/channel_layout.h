@@ -21,7 +21,7 @@ enum {
     WEIR_COUNT_MESSAGES,  /* sent, or received */
     WEIR_COUNT_FULL,      /* sends that found no room */
     WEIR_COUNT_SLEPT,
-    WEIR_COUNT_WOKEN,     /* sleeps that a peer ended */
+    WEIR_COUNT_WOKEN,     /* sleeps that somebody ended */
     WEIR_COUNT_LOST,      /* messages overwritten before they were read */
     WEIR_COUNT_RECOVERED, /* times it saw to what a dead participant had left */
     WEIR_COUNTS

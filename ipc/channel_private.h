@@ -43,6 +43,14 @@ struct channel_asked {
     uint64_t news;
 };
 
+/* What a wait for a message looks at besides: whether somebody of another channel is still there.  Of that channel's
+ * deaths it is told. */
+struct channel_beside {
+    weir_channel *channel;
+    weir_status (*look)(void *arg, int64_t now); /* WEIR_EMPTY: nothing ends the wait */
+    void *arg;
+};
+
 /* The participants of one role: their slots of the section. */
 struct channel_side {
     uint32_t first, count;
@@ -78,6 +86,9 @@ struct channel_cold {
     bool watched;                   /* deaths are told */
     bool unwatchable;               /* that was tried, in vain */
     struct weir_watch_client watch;
+    const struct channel_beside *beside; /* NULL: nothing */
+    weir_channel *waits_beside;  /* whose waits look at this channel besides; set before the first of them */
+    weir_atomic_u32 beside_waits; /* one does */
     uint32_t record_bytes;          /* stated by this handle */
     uint32_t armings;             /* how often it has announced that it sleeps */
     uint32_t pauses;              /* between two looks for a message, */
@@ -88,6 +99,7 @@ struct channel_cold {
     uint64_t redelivered;
     weir_message message; /* the last one that came by a call that is not inline */
     uint64_t first_pos;   /* of an inline consumer's: where it began */
+    uint32_t others[WEIR_CHANNEL_ROLE_MAX]; /* descriptors of the peers' FIFOs that are kept, by place, plus 1; 0: none */
     union channel_end end;
     void *ring; /* mpmc: where it is, to look who owns what */
     uint64_t ring_bytes;

@@ -2,10 +2,9 @@
 #include <weir/base/fail.h>
 #include <weir/ipc/channel_wait.h>
 #include <weir/ipc/probe.h>
-#include <weir/naming/companion.h>
 
 #define SLEEP_NS INT64_C(45000000)  /* the longest sleep: covers a waker that stopped between its store and its wake */
-#define WATCHED_NS (10 * SLEEP_NS)  /* the same after a second of nothing, where deaths are told, */
+#define WATCHED_NS CHANNEL_LONGEST_NS /* the same after a second of nothing, where deaths are told, */
 #define IDLE_NS (2 * SLEEP_NS)      /* and where they are not: a wake costs 60 us on a virtual machine, */
 #define IDLE_AFTER_NS INT64_C(1000000000) /* and a blocked process is to take less than 0.1 % of a core */
 #define ALONE_NS (4 * SLEEP_NS)     /* where they are not and nobody could die: who comes wakes us */
@@ -26,17 +25,8 @@ static bool wake(weir_sleeper *sleeper)
     return true;
 }
 
-/* Who waits in poll is woken through its FIFO.  One that has none any more is nobody's fault. */
-static void alert(struct channel_cold *cold, uint32_t slot)
-{
-    int fd;
-    if (weir_companion_open(cold->section, slot, &fd) != WEIR_OK)
-        return;
-    weir_os_signal(fd);
-    weir_companion_close(fd);
-}
-
-static void wake_consumers(struct channel_cold *cold)
+/* keeps: in a call on the handle, which may keep descriptors of others; here and below. */
+static void wake_consumers(struct channel_cold *cold, bool keeps)
 {
     struct channel_side consumers = cold->role == WEIR_CONSUMER ? cold->own : cold->peers;
     if (!wake(&cold->layout->consumer))
@@ -45,23 +35,23 @@ static void wake_consumers(struct channel_cold *cold)
         /* relaxed: a bit was set before its owner armed the word */
         for (uint64_t bits = weir_load_rlx(&cold->layout->consumer_alerts[i / 64]); bits != 0; bits &= bits - 1)
             if (i + (uint32_t)__builtin_ctzll(bits) < consumers.count)
-                alert(cold, consumers.first + i + (uint32_t)__builtin_ctzll(bits));
+                weir_channel_signal(cold, consumers.first + i + (uint32_t)__builtin_ctzll(bits), keeps);
 }
 
-static void wake_producer(struct channel_cold *cold, uint32_t slot)
+static void wake_producer(struct channel_cold *cold, uint32_t slot, bool keeps)
 {
     weir_sleeper *sleeper = &cold->layout->member[slot].sleeper;
     if (wake(sleeper) && weir_load32_rlx(&sleeper->alerts) != 0) /* relaxed: as a consumer's bit */
-        alert(cold, slot);
+        weir_channel_signal(cold, slot, keeps);
 }
 
 void weir_channel_wake(weir_channel *channel)
 {
     struct channel_cold *cold = channel_cold(channel);
     if (cold->role == WEIR_PRODUCER)
-        wake_consumers(cold);
+        wake_consumers(cold, true);
     else
-        wake_producer(cold, 0); /* of kinds that have one: the others wake by place */
+        wake_producer(cold, 0, true); /* of kinds that have one: the others wake by place */
 }
 
 void weir_channel_wake_peers(weir_channel *channel)
@@ -70,10 +60,10 @@ void weir_channel_wake_peers(weir_channel *channel)
     if (cold->layout == NULL) /* before the section was mapped */
         return;
     for (uint32_t slot = 0; cold->role == WEIR_CONSUMER && slot < cold->peers.count; slot++)
-        wake_producer(cold, slot);
+        wake_producer(cold, slot, false);
     /* Consumers also where another leaves who may have claimed something. */
     if (cold->role == WEIR_PRODUCER || (cold->kind->recover != NULL && cold->own.count > 1))
-        wake_consumers(cold);
+        wake_consumers(cold, false);
 }
 
 /* The waker's half of the handshake with the producer of that place. */
@@ -88,7 +78,7 @@ static void woken(weir_channel *channel, uint32_t producer, bool whatever, uint6
     if (weir_load32_rlx(&sleeper->armed) != 0 &&
         /* relaxed: a wrong one only delays, by at most one bounded sleep */
         (whatever || (int64_t)(released_pos - weir_load_rlx(&sleeper->want_pos)) >= 0))
-        wake_producer(cold, producer);
+        wake_producer(cold, producer, true);
 }
 
 void weir_channel_woken(weir_channel *channel, uint32_t producer, uint64_t released_pos)
@@ -106,9 +96,9 @@ void weir_channel_wake_own(weir_channel *channel)
 {
     struct channel_cold *cold = channel_cold(channel);
     if (cold->role == WEIR_PRODUCER)
-        wake_producer(cold, cold->slot);
+        wake_producer(cold, cold->slot, false);
     else
-        wake_consumers(cold);
+        wake_consumers(cold, false);
     weir_channel_alert(channel);
 }
 
@@ -143,10 +133,7 @@ static uint64_t want_pos(const struct channel_wait *w)
     return channel_cold(w->channel)->kind->want(w->channel, w->goal == GOAL_ROOM ? w->len : UINT64_MAX);
 }
 
-/* The sleeper's half of the handshake: announce, fence, and then look once more before sleeping, on the value that is
- * returned.  Who shares the word stores a value of its own there, and not twice the same: a waker may clear it, and
- * another arm it again, before this one sleeps, who then must not. */
-uint32_t weir_channel_arm(const struct channel_wait *w)
+uint32_t weir_channel_announce(const struct channel_wait *w)
 {
     weir_channel *channel = w->channel;
     struct channel_cold *cold = channel_cold(channel);
@@ -156,7 +143,16 @@ uint32_t weir_channel_arm(const struct channel_wait *w)
         own = ++cold->armings << 8 | (cold->slot - cold->own.first + 1);
     weir_store_rlx(&self->want_pos, want_pos(w)); /* relaxed: a waker that misses it wakes at the next release */
     weir_store32_rlx(&self->armed, own);
-    if (cold->full_fence)
+    return own;
+}
+
+/* The sleeper's half of the handshake: announce, fence, and then look once more before sleeping, on the value that is
+ * returned.  Who shares the word stores a value of its own there, and not twice the same: a waker may clear it, and
+ * another arm it again, before this one sleeps, who then must not. */
+uint32_t weir_channel_arm(const struct channel_wait *w)
+{
+    uint32_t own = weir_channel_announce(w);
+    if (channel_cold(w->channel)->full_fence)
         weir_fence_sc(); /* order WAKE sc: armed before the look at the ring */
     else
         weir_os_fence_others(); /* order WAKE sc: armed before the look at the ring, here and in every waker */
@@ -218,6 +214,16 @@ weir_status weir_channel_look(const struct channel_wait *w)
     }
 }
 
+static weir_status look_beside(const struct channel_wait *w, int64_t now)
+{
+    const struct channel_beside *beside = channel_cold(w->channel)->beside;
+    weir_status end = beside != NULL ? beside->look(beside->arg, now) : WEIR_EMPTY;
+    if (end == WEIR_EMPTY)
+        return w->none;
+    weir_status status = weir_channel_look(w); /* what came before that end is still handed over */
+    return status != w->none ? status : end;
+}
+
 /* The end is believed first and reported last: what was committed before it is still handed over, and what the dead had
  * before that. */
 weir_status weir_channel_look_at_end(const struct channel_wait *w, int64_t now)
@@ -230,7 +236,7 @@ weir_status weir_channel_look_at_end(const struct channel_wait *w, int64_t now)
     if (status < 0 || end < 0)
         return end < 0 ? end : status;
     if (end == WEIR_OK && status == WEIR_EMPTY)
-        return w->none;
+        return look_beside(w, now);
     if (end > 0)
         cold->asked.when_ns = 0; /* so that this look knows who is dead */
     status = weir_channel_look(w);
@@ -313,27 +319,33 @@ int64_t weir_channel_longest(struct channel_cold *cold, int64_t now)
     return alone ? ALONE_NS : idle ? IDLE_NS : SLEEP_NS;
 }
 
-/* Sleeps once, on the value that arm returned; true if somebody ended it. */
+/* Sleeps once, on the value that arm returned; true if the word is to be armed again. */
 static bool sleep_once(const struct channel_wait *w, uint32_t armed, int64_t now, int64_t until_ns)
 {
     weir_channel *channel = w->channel;
     struct channel_cold *cold = channel_cold(channel);
     int64_t longest = weir_channel_longest(cold, now);
+    int64_t beside = cold->beside != NULL ? weir_channel_longest(channel_cold(cold->beside->channel), now) : longest;
+    longest = beside < longest ? beside : longest;
     int64_t bound = until_ns - now < longest ? until_ns - now : longest;
     weir_channel_tally(cold, WEIR_COUNT_SLEPT, 1);
     WEIR_PROBE3(sleep, weir_section_name(cold->section), (int)cold->role, bound);
-    weir_os_sleep(&channel->sleeper->armed, armed, bound);
-    bool ended = weir_load32_rlx(&channel->sleeper->armed) != armed; /* relaxed: only whether to arm again */
+    bool ended = weir_os_sleep(&channel->sleeper->armed, armed, bound);
+    uint32_t now_armed = weir_load32_rlx(&channel->sleeper->armed); /* relaxed: only whether to arm again */
+    ended = ended || now_armed == 0; /* another value is another consumer's, who sleeps too */
     weir_channel_tally(cold, WEIR_COUNT_WOKEN, ended);
     WEIR_PROBE3(wake, weir_section_name(cold->section), (int)cold->role, (int)ended);
-    return ended;
+    return now_armed != armed;
 }
 
 static weir_status sleep_until(const struct channel_wait *w, int64_t until_ns)
 {
     weir_channel *channel = w->channel;
     weir_status status;
+    struct channel_cold *cold = channel_cold(channel);
     (void)weir_channel_watch_deaths(channel); /* without it the kernel is asked */
+    if (cold->beside != NULL)
+        (void)weir_channel_watch_deaths(cold->beside->channel);
     uint32_t armed = weir_channel_arm(w);
     for (;;) {
         status = weir_channel_look(w);

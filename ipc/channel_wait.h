@@ -20,6 +20,13 @@ struct channel_wait {
 weir_timeout weir_channel_deadline(weir_timeout timeout);
 bool weir_channel_is_past(weir_timeout timeout); /* a deadline; of others: false */
 
+/* weir_channel_send_by and _peek_by are weir_send_pieces and weir_peek for who makes several of them in one call: *timeout
+ * becomes a deadline where they have to wait, and no clock is read where they have not.  peek_by: of a kind whose calls
+ * are not inline. */
+weir_status weir_channel_send_by(weir_channel *channel, const weir_piece *pieces, uint32_t count,
+                                 weir_timeout *timeout);
+weir_status weir_channel_peek_by(weir_channel *channel, const void **msg, uint32_t *len, weir_timeout *timeout);
+
 /* weir_channel_wait_for waits.  w->none: WEIR_NOWAIT, and not yet; WEIR_TIMEOUT; WEIR_CANCELLED; the end of the peers; a
  * fault; WEIR_OK: it is there. */
 weir_status weir_channel_wait_for(const struct channel_wait *w, weir_timeout timeout);
@@ -49,9 +56,11 @@ bool weir_channel_is_due(struct channel_cold *cold, struct channel_asked *asked,
 weir_status weir_channel_watch_deaths(weir_channel *channel);
 
 /* What a wait is made of, for one handle or many.  look: is it there?  w->none where it is not.  look_at_end: and are
- * the peers?  arm, look again, sleep on what arm returned (weir_channel_longest at most), disarm. */
+ * the peers?  arm, look again, sleep on what arm returned (weir_channel_longest at most), disarm.
+ * announce is arm without its fence, of which who arms several needs one. */
 weir_status weir_channel_look(const struct channel_wait *w);
 weir_status weir_channel_look_at_end(const struct channel_wait *w, int64_t now);
+uint32_t weir_channel_announce(const struct channel_wait *w);
 uint32_t weir_channel_arm(const struct channel_wait *w);
 void weir_channel_disarm(weir_channel *channel);
 int64_t weir_channel_longest(struct channel_cold *cold, int64_t now);
@@ -68,9 +77,15 @@ weir_status weir_channel_describe(weir_channel *channel, int *descriptor);
 /* weir_channel_wake_own wakes this handle's own side, from another thread or a handler. */
 void weir_channel_wake_own(weir_channel *channel);
 
+/* weir_channel_signal wakes the slot's holder who waits in poll, through its FIFO.  One that has none any more is nobody's
+ * fault.  keeps: the descriptor for it may be kept, until weir_channel_forget; in a call on the handle only, not in
+ * another thread's. */
+void weir_channel_signal(struct channel_cold *cold, uint32_t slot, bool keeps);
+
 /* weir_channel_alert makes the handle's own descriptor readable, if it has one. */
 void weir_channel_alert(weir_channel *channel);
 
+#define CHANNEL_LONGEST_NS INT64_C(450000000) /* that weir_channel_longest gives: where deaths are told */
 #define SPIN_NS INT64_C(50000) /* before the first sleep: some times what a sleep and a wake cost */
 
 #endif

@@ -84,10 +84,11 @@ weir_status weir_channel_lane_ready(weir_channel *channel);
 void weir_channel_woken(weir_channel *channel, uint32_t producer, uint64_t released_pos);
 void weir_channel_woken_by_any(weir_channel *channel, uint32_t producer); /* whatever it waits for */
 
-/* weir_channel_ask_alerts says in the section whether this handle has a descriptor; weir_channel_hush gives up that, and
- * the watch. */
+/* weir_channel_ask_alerts says in the section whether this handle has a descriptor; weir_channel_hush gives up that,
+ * those of others, and the watch. */
 void weir_channel_ask_alerts(struct channel_cold *cold, bool wanted);
 void weir_channel_hush(weir_channel *channel);
+void weir_channel_forget(struct channel_cold *cold); /* the descriptors of others, which weir_channel_signal has kept */
 
 /* weir_channel_make_copy sees to memory for a message that peek can give, of the kinds that overwrite them. */
 weir_status weir_channel_make_copy(struct channel_cold *cold, uint32_t record_max);

@@ -251,16 +251,18 @@ static bool is_wanted(struct mailbox_state *state, const void *msg, uint32_t len
     return true;
 }
 
-weir_status weir_mailbox_next(struct mailbox_state *state, weir_timeout deadline)
+weir_status weir_mailbox_next(struct mailbox_state *state, weir_timeout *timeout)
 {
     for (uint32_t drops = 0; state->next.bytes == NULL; drops++) {
         const void *msg;
         uint32_t len;
-        if (drops != 0 && weir_channel_is_past(deadline))
+        if (drops != 0)
+            *timeout = weir_channel_deadline(*timeout);
+        if (drops != 0 && weir_channel_is_past(*timeout))
             return WEIR_TIMEOUT;
-        if (drops == DROPS_MAX && deadline == WEIR_NOWAIT)
+        if (drops == DROPS_MAX && *timeout == WEIR_NOWAIT)
             return WEIR_AGAIN;
-        weir_status status = weir_peek(state->channel, &msg, &len, deadline);
+        weir_status status = weir_channel_peek_by(state->channel, &msg, &len, timeout);
         if (status != WEIR_OK)
             return status;
         if (is_wanted(state, msg, len)) {
@@ -346,7 +348,8 @@ weir_status weir_mailbox_receive(weir_mailbox *mailbox, weir_mail *mail, void *b
     if (state->kept.count != 0)
         return weir_mailbox_leave(&mailbox->front, hand_kept(state, mail, buffer, size_bytes));
     weir_status end = state->end;
-    status = weir_mailbox_next(state, end != WEIR_OK ? WEIR_NOWAIT : weir_channel_deadline(timeout));
+    timeout = end != WEIR_OK ? WEIR_NOWAIT : timeout;
+    status = weir_mailbox_next(state, &timeout);
     if (status == WEIR_OK)
         status = weir_mailbox_hand(state, mail, buffer, size_bytes);
     else if (status == WEIR_EMPTY && end != WEIR_OK) {

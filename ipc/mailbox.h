@@ -9,14 +9,16 @@
  * own, which a message names by its name, its owner's number, which no other has, and generation.
  *
  * Callers:  a handle is one thread's at a time; a sender and the mailbox that its answers go to are one thread's.
- *           send, receive and call are async-signal-safe, the latter two once the mailbox has had a message; inside
- *           another call on the same handle they return WEIR_E_BUSY.
+ *           send, receive and call are async-signal-safe, the latter two once the mailbox has had a message and, with
+ *           other timeouts than WEIR_NOWAIT, has slept in such a call; inside another call on the same handle they
+ *           return WEIR_E_BUSY.
  * Progress, Waiting: as channel.h.
  * Order:    each sender's messages in order.
- * The end:  an owner that leaves or is killed is told to a sender once: by a send (within 10 ms of sends), by a call
- *           that waits for it within 50 ms.  What nobody has received stays for the next owner (WEIR_KEEP), or is
- *           dropped by it (WEIR_DISCARD).  A killed owner receives nothing twice, but its successor may what it had not
- *           released: the message in hand, and all since a call kept messages (weir_sender_call).
+ * The end:  an owner that leaves or is killed is told to a sender once: by a send (within 20 ms of sends), by a call
+ *           that waits for it within 50 ms, mostly within 5 (without the process's watch within 100).  What nobody has
+ *           received stays for the next owner (WEIR_KEEP), or is dropped by it (WEIR_DISCARD).  A killed owner receives
+ *           nothing twice, but its successor may what it had not released: the message in hand, and all since a call
+ *           kept messages (weir_sender_call).
  * Fork:     in a child every call on a handle of the parent returns WEIR_E_FORKED, but close, which frees the child's
  *           copy.
  * Hostile:  every message is copied before it is looked at.  One whose head no weir writes is dropped and counted.  An

@@ -64,7 +64,9 @@ struct sender_state {
     uint32_t deaths; /* and how many had been killed before it */
     bool told;       /* the caller knows that it has gone */
     uint64_t dead;   /* generation + 1 of an owner that the kernel says is dead; 0: none */
-    int64_t looked_ns;
+    int64_t looked_ns; /* when the kernel was last asked whether it lives, */
+    uint64_t heard;    /* and how much news of deaths there had been */
+    struct channel_beside owner; /* what a call looks at besides its answers */
     uint32_t head_bytes;
     union {
         struct mail_head head;
@@ -103,8 +105,9 @@ weir_status weir_mailbox_channel(weir_channel **out, const char *name, weir_role
 /* weir_mailbox_owner tells who owns the mailbox of a sender's channel; ask: of the kernel too. */
 weir_status weir_mailbox_owner(weir_channel *channel, bool ask, weir_participant *owner);
 
-/* weir_mailbox_next reads the next message that is the owner's business into state->next, unless one is there. */
-weir_status weir_mailbox_next(struct mailbox_state *state, weir_timeout deadline);
+/* weir_mailbox_next reads the next message that is the owner's business into state->next, unless one is there.  *timeout
+ * becomes a deadline where it has to wait, as in weir_channel_peek_by. */
+weir_status weir_mailbox_next(struct mailbox_state *state, weir_timeout *timeout);
 
 /* weir_mailbox_keep puts state->next behind those that are kept; false: there is no room. */
 bool weir_mailbox_keep(struct mailbox_state *state);

@@ -93,7 +93,7 @@ static weir_status find_box(struct mailbox_state *state, const weir_address *to,
         return status;
     if (oldest->channel != NULL)
         let_go(oldest);
-    *oldest = (struct reply_box){ .channel = channel, .to = *to, .looked_ns = weir_os_now_ns() };
+    *oldest = (struct reply_box){ .channel = channel, .to = *to, .looked_ns = weir_os_lately_ns() };
     *found = oldest;
     return WEIR_OK;
 }
@@ -126,7 +126,7 @@ static weir_status reply(struct mailbox_state *state, const weir_mail *mail, uin
         return weir_fail(WEIR_E_INVALID, "the answer would go to the mailbox that answers");
     if (msg == NULL && len != 0)
         return weir_fail(WEIR_E_INVALID, "%llu bytes of no message", (unsigned long long)len);
-    int64_t now = weir_os_now_ns();
+    int64_t now = weir_os_lately_ns();
     sweep(state, now);
     weir_status status = find_box(state, &mail->from, &box);
     if (status != WEIR_OK)

@@ -5,20 +5,27 @@
 
 #include <string.h>
 
-#define SLICE_NS INT64_C(20000000) /* how long a call waits between two looks at the owner: two of them in 50 ms, since
-                                    * a lock may drop a moment after its holder was killed */
-
 /* ---- the owner, as a sender knows it ---- */
 
+/* Is it time to ask the kernel about the owner's lock? */
+static bool is_due(struct sender_state *state, int64_t now)
+{
+    const struct channel_cold *cold = channel_cold(state->channel);
+    uint64_t news = cold->watched ? weir_watch_seen(&cold->watch) + 1 : 0; /* that there is a watch is news, too */
+    if (news == state->heard && now - state->looked_ns < MAILBOX_PROBE_NS)
+        return false;
+    state->heard = news;
+    state->looked_ns = now;
+    return true;
+}
+
 /* Who it is now.  A death is asked of the kernel, not at every look; memory says alive until another comes. */
-static weir_status observe(struct sender_state *state, bool ask, weir_participant *owner)
+static weir_status observe(struct sender_state *state, int64_t now, weir_participant *owner)
 {
     weir_status status = weir_mailbox_owner(state->channel, false, owner);
     if (owner->presence != WEIR_ALIVE)
         return status;
-    int64_t now = weir_os_now_ns();
-    if (ask || now - state->looked_ns >= MAILBOX_PROBE_NS) {
-        state->looked_ns = now;
+    if (is_due(state, now)) {
         status = weir_mailbox_owner(state->channel, true, owner);
         if (status == WEIR_OK && owner->presence == WEIR_DEAD)
             state->dead = (uint64_t)owner->generation + 1;
@@ -56,6 +63,21 @@ static weir_status news(struct sender_state *state, const weir_participant *owne
     know(state, owner);
     state->told = false; /* of this one it has heard nothing, if that is gone too */
     return end;
+}
+
+/* The owner that the call was sent to: WEIR_OK while it is there. */
+static weir_status look_at_owner(struct sender_state *state, int64_t now, weir_participant *owner)
+{
+    weir_status status = observe(state, now, owner);
+    return status == WEIR_OK ? end_of_known(state, owner) : status;
+}
+
+/* In a wait for the answer; WEIR_AGAIN: it is not, which the call finds again. */
+static weir_status is_owner_there(void *arg, int64_t now)
+{
+    weir_participant owner;
+    weir_status status = look_at_owner(arg, now, &owner);
+    return status > 0 ? WEIR_AGAIN : status == WEIR_OK ? WEIR_EMPTY : status;
 }
 
 /* ---- opening and leaving ---- */
@@ -121,8 +143,11 @@ weir_status weir_sender_open(weir_sender **out, const char *name, weir_mailbox *
         weir_os_handle_free(sender);
         return status;
     }
-    if (replies != NULL)
+    if (replies != NULL) {
         mailbox_state(replies)->senders++;
+        channel_cold(state->channel)->waits_beside = mailbox_state(replies)->channel;
+        state->owner = (struct channel_beside){ state->channel, is_owner_there, state };
+    }
     sender->front.alive = CHANNEL_ALIVE;
     *out = sender;
     return WEIR_OK;
@@ -185,7 +210,7 @@ weir_status weir_sender_wait(weir_sender *sender, weir_timeout timeout)
 
 /* One try, for the owner that was seen. */
 static weir_status post(struct sender_state *state, const weir_participant *owner, uint8_t flags, uint32_t type,
-                        uint64_t correlation, const weir_piece *msg, weir_timeout timeout)
+                        uint64_t correlation, const weir_piece *msg, weir_timeout *timeout)
 {
     struct mail_head *head = &state->head.head;
     head->flags = flags;
@@ -193,7 +218,7 @@ static weir_status post(struct sender_state *state, const weir_participant *owne
     head->correlation = correlation;
     head->target = owner->generation;
     weir_piece pieces[2] = { { head, state->head_bytes }, *msg };
-    return weir_send_pieces(state->channel, pieces, 2, timeout);
+    return weir_channel_send_by(state->channel, pieces, 2, timeout);
 }
 
 weir_status weir_sender_send(weir_sender *sender, uint32_t type, uint64_t correlation, const void *msg, uint64_t len,
@@ -203,15 +228,14 @@ weir_status weir_sender_send(weir_sender *sender, uint32_t type, uint64_t correl
     weir_status status = weir_mailbox_enter(&sender->front);
     if (status != WEIR_OK)
         return status;
-    weir_timeout deadline = weir_channel_deadline(timeout);
     for (;;) {
         weir_participant owner;
-        status = observe(state, false, &owner);
+        status = observe(state, weir_os_lately_ns(), &owner);
         if (status == WEIR_OK)
             status = news(state, &owner);
         if (status != WEIR_OK)
             break;
-        status = post(state, &owner, 0, type, correlation, &(weir_piece){ msg, len }, deadline);
+        status = post(state, &owner, 0, type, correlation, &(weir_piece){ msg, len }, &timeout);
         if (status != WEIR_CLOSED && status != WEIR_DIED)
             break;
         /* The lane is full, and its owner has gone: that is told once, then the room is waited for. */
@@ -222,21 +246,19 @@ weir_status weir_sender_send(weir_sender *sender, uint32_t type, uint64_t correl
 
 /* ---- calling ---- */
 
-/* The owner that the call was sent to: WEIR_OK while it is there. */
-static weir_status ended(struct sender_state *state, bool ask)
+/* The owner that the call was sent to, as the kernel has it. */
+static weir_status ended(struct sender_state *state)
 {
     weir_participant owner;
-    weir_status status = observe(state, ask, &owner);
-    if (status != WEIR_OK)
-        return status;
-    status = end_of_known(state, &owner);
-    if (status != WEIR_OK) /* and told */
+    state->looked_ns = 0;
+    weir_status status = look_at_owner(state, weir_os_now_ns(), &owner);
+    if (status > 0) /* and told */
         know(state, &owner);
     return status;
 }
 
 /* Where the mailbox stands after another message or none: WEIR_OK: the answer is the next; WEIR_EMPTY: not yet. */
-static weir_status look_for_answer(struct mailbox_state *own, weir_timeout timeout)
+static weir_status look_for_answer(struct mailbox_state *own, weir_timeout *timeout)
 {
     for (;;) {
         weir_status status = weir_mailbox_next(own, timeout);
@@ -254,35 +276,46 @@ static weir_status look_for_answer(struct mailbox_state *own, weir_timeout timeo
 }
 
 /* The end of the owner is believed first, and told when no answer was found behind it. */
-static weir_status await(struct sender_state *state, struct mailbox_state *own, weir_timeout deadline)
+static weir_status await(struct sender_state *state, struct mailbox_state *own, weir_timeout *timeout)
 {
     for (;;) {
-        int64_t slice = weir_os_now_ns() + SLICE_NS;
-        bool last = deadline == WEIR_NOWAIT || deadline <= weir_until(slice); /* for ever is more than any deadline */
-        weir_status status = look_for_answer(own, last ? deadline : weir_until(slice));
+        weir_status status = look_for_answer(own, timeout);
         if (status != WEIR_EMPTY)
             return status;
-        weir_status end = ended(state, true);
+        weir_status end = ended(state);
         if (end != WEIR_OK) {
-            status = look_for_answer(own, WEIR_NOWAIT);
+            status = look_for_answer(own, &(weir_timeout){ WEIR_NOWAIT });
             return status != WEIR_EMPTY ? status : end;
         }
-        if (last && (deadline == WEIR_NOWAIT || weir_channel_is_past(deadline)))
+        if (*timeout == WEIR_NOWAIT || weir_channel_is_past(*timeout))
             return WEIR_TIMEOUT;
     }
 }
 
+/* The same, told of the owner's end: a wait sleeps on the answers' mailbox, and the watch of the owner's wakes it. */
+static weir_status await_told(struct sender_state *state, struct mailbox_state *own, weir_timeout *timeout)
+{
+    struct channel_cold *there = channel_cold(state->channel), *here = channel_cold(own->channel);
+    here->beside = &state->owner;
+    weir_store32_rlx(&there->beside_waits, 1); /* relaxed: the sleeper arms behind it, with a fence, and looks for news */
+    weir_status status = await(state, own, timeout);
+    weir_store32_rlx(&there->beside_waits, 0); /* relaxed: a wake too many is harmless */
+    here->beside = NULL;
+    return status;
+}
+
 static weir_status call(struct sender_state *state, struct mailbox_state *own, uint32_t type, const weir_piece *msg,
-                        weir_timeout deadline)
+                        weir_timeout timeout)
 {
     weir_participant owner;
     if (own->next.bytes != NULL && !weir_mailbox_keep(own))
         return WEIR_FULL;
-    weir_status status = observe(state, false, &owner);
+    weir_status status = observe(state, weir_os_lately_ns(), &owner);
     if (status == WEIR_OK)
         status = news(state, &owner); /* as a send */
     if (status == WEIR_OK && owner.presence != WEIR_ALIVE) {
-        status = wait_for_owner(state, deadline);
+        timeout = weir_channel_deadline(timeout);
+        status = wait_for_owner(state, timeout);
         if (status == WEIR_OK)
             status = weir_mailbox_owner(state->channel, false, &owner);
         else if (status == WEIR_EMPTY)
@@ -292,14 +325,14 @@ static weir_status call(struct sender_state *state, struct mailbox_state *own, u
         return status;
     know(state, &owner);
     uint64_t number = ++own->calls;
-    status = post(state, &owner, MAIL_CALL, type, number, msg, deadline);
+    status = post(state, &owner, MAIL_CALL, type, number, msg, &timeout);
     if (status != WEIR_OK) {
         if (status == WEIR_CLOSED || status == WEIR_DIED)
-            (void)ended(state, true);
+            (void)ended(state);
         return status;
     }
     own->awaited = number;
-    status = await(state, own, deadline);
+    status = await_told(state, own, &timeout);
     own->awaited = 0;
     return status;
 }
@@ -318,7 +351,7 @@ weir_status weir_sender_call(weir_sender *sender, uint32_t type, const void *msg
     status = weir_mailbox_enter(front);
     if (status == WEIR_OK) {
         struct mailbox_state *own = mailbox_state(state->replies);
-        status = call(state, own, type, &(weir_piece){ msg, len }, weir_channel_deadline(timeout));
+        status = call(state, own, type, &(weir_piece){ msg, len }, timeout);
         weir_mail mail;
         if (status == WEIR_OK) {
             own->next_is_answer = false;

@@ -29,7 +29,7 @@ typedef struct weir_counts {
     uint64_t messages;  /* sent, or received */
     uint64_t full;      /* sends that found no room */
     uint64_t slept;
-    uint64_t woken;     /* sleeps that a peer ended */
+    uint64_t woken;     /* sleeps that a peer, a cancel or the news of a death ended */
     uint64_t lost;      /* messages overwritten before they were read (BROADCAST) */
     uint64_t recovered; /* how often it saw to what a dead participant had left */
 } weir_counts;

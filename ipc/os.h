@@ -10,8 +10,8 @@
 #include <weir/naming/section.h>
 
 /* weir_os_sleep sleeps while *word is value, for at most ns nanoseconds; it may wake early for any reason.
- * weir_os_wake wakes whoever sleeps on word, in any process. */
-void weir_os_sleep(weir_atomic_u32 *word, uint32_t value, int64_t ns);
+ * True: a weir_os_wake ended it; false also where *word was not value from the start.  weir_os_wake wakes whoever sleeps on word, in any process. */
+bool weir_os_sleep(weir_atomic_u32 *word, uint32_t value, int64_t ns);
 void weir_os_wake(weir_atomic_u32 *word);
 
 /* weir_os_sleep_any sleeps while each word is its value, at most ns nanoseconds; it may wake early for any reason.
@@ -20,8 +20,9 @@ void weir_os_wake(weir_atomic_u32 *word);
 struct weir_os_sleep { weir_atomic_u32 *word; uint32_t value; };
 bool weir_os_sleep_any(const struct weir_os_sleep *on, uint32_t count, int64_t ns);
 
-/* weir_os_poll sleeps until one of the descriptors is readable, at most ns nanoseconds; false without memory. */
-bool weir_os_poll(const int *descriptors, uint32_t count, int64_t ns);
+/* weir_os_poll sleeps until one of the descriptors is readable, at most ns nanoseconds.  How many are; less than 0: there
+ * is no memory. */
+int weir_os_poll(const int *descriptors, uint32_t count, int64_t ns);
 
 /* weir_os_signal makes a FIFO that does not block readable; weir_os_hush takes all that is in it.  Async-signal-safe. */
 void weir_os_signal(int fd);
@@ -33,6 +34,7 @@ bool weir_os_can_fence_others(void);
 void weir_os_fence_others(void);
 
 int64_t weir_os_now_ns(void); /* monotonic */
+int64_t weir_os_lately_ns(void); /* the same, some milliseconds ago: a quarter of the time it takes */
 int64_t weir_os_wall_ns(void); /* since 1970, for people */
 
 /* weir_os_process tells this process's number, and the number of the space that this number is of (Linux: its pid

@@ -14,12 +14,13 @@
 #include <unistd.h>
 
 /* Not FUTEX_PRIVATE_FLAG: the word lies in memory of several processes. */
-void weir_os_sleep(weir_atomic_u32 *word, uint32_t value, int64_t ns)
+bool weir_os_sleep(weir_atomic_u32 *word, uint32_t value, int64_t ns)
 {
     int saved = errno;
     struct timespec wait = { .tv_sec = (time_t)(ns / 1000000000), .tv_nsec = (long)(ns % 1000000000) };
-    (void)syscall(SYS_futex, &word->word, FUTEX_WAIT, value, &wait, NULL, 0);
+    bool woken = syscall(SYS_futex, &word->word, FUTEX_WAIT, value, &wait, NULL, 0) == 0;
     errno = saved;
+    return woken;
 }
 
 void weir_os_wake(weir_atomic_u32 *word)
@@ -54,19 +55,20 @@ bool weir_os_sleep_any(const struct weir_os_sleep *on, uint32_t count, int64_t n
     return can;
 }
 
-bool weir_os_poll(const int *descriptors, uint32_t count, int64_t ns)
+int weir_os_poll(const int *descriptors, uint32_t count, int64_t ns)
 {
-    int saved = errno;
+    int saved = errno, readable = -1;
     struct pollfd *fds = calloc(count, sizeof *fds);
     if (fds != NULL) {
         struct timespec wait = { .tv_sec = (time_t)(ns / 1000000000), .tv_nsec = (long)(ns % 1000000000) };
         for (uint32_t i = 0; i < count; i++)
             fds[i] = (struct pollfd){ .fd = descriptors[i], .events = POLLIN };
-        (void)ppoll(fds, count, &wait, NULL);
+        readable = ppoll(fds, count, &wait, NULL);
+        readable = readable < 0 ? 0 : readable; /* a signal */
         free(fds);
     }
     errno = saved;
-    return fds != NULL;
+    return readable;
 }
 
 void weir_os_signal(int fd)
@@ -104,6 +106,13 @@ int64_t weir_os_now_ns(void)
 {
     struct timespec now;
     (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
+}
+
+int64_t weir_os_lately_ns(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
     return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
 }
 

@@ -1,4 +1,5 @@
 #include <weir/base/fail.h>
+#include <weir/ipc/channel.h>
 #include <weir/ipc/os.h>
 #include <weir/ipc/watch.h>
 
@@ -39,6 +40,8 @@ static struct {
     int64_t left_ns; /* when the last of them went */
     struct weir_watch_place *places[BUCKETS];
 } state = { .epoch = 1, .watch = -1 };
+
+static weir_atomic_u32 refused; /* relaxed: nothing else depends on it */
 
 /* A thread that is cancelled inside would leave the lock held for ever: close(2) can be cancelled. */
 static _Thread_local int cancel_before;
@@ -234,11 +237,18 @@ static weir_status add(struct weir_watch_client *c, const weir_section *section)
     return WEIR_OK;
 }
 
+void weir_watch_allow(bool allowed)
+{
+    weir_store32_rlx(&refused, !allowed);
+}
+
 weir_status weir_watch_add(struct weir_watch_client *c, const weir_section *section)
 {
     if (weir_section_forked(section))
         return weir_fail(WEIR_E_FORKED, "the handle of %s was opened before the fork: open it again in the child",
                          weir_section_name(section));
+    if (weir_load32_rlx(&refused) != 0)
+        return weir_fail(WEIR_E_UNSUPPORTED, "weir_watch_allow(false): this process is not told of deaths");
     (void)pthread_once(&fork_once, see_to_forks);
     if (fork_status != WEIR_OK)
         return weir_fail(fork_status, "no memory for a fork handler"); /* the text was another thread's, perhaps */

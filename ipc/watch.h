@@ -49,7 +49,7 @@ struct weir_watch_client {
  *
  * Callers:  any thread, not from told() nor a signal handler.
  * Progress: blocking, for as long as one round of telling takes.
- * Returns:  WEIR_OK; WEIR_E_FORKED; WEIR_E_UNSUPPORTED (no inotify, or no /proc); WEIR_E_NO_MEMORY (memory; no thread;
+ * Returns:  WEIR_OK; WEIR_E_FORKED; WEIR_E_UNSUPPORTED (no inotify, or no /proc; or weir_watch_allow); WEIR_E_NO_MEMORY (memory; no thread;
  *           the process's descriptors, or the user's inotify instances: fs.inotify.max_user_instances);
  *           WEIR_E_NO_SPACE (fs.inotify.max_user_watches); WEIR_E_PERMISSION; WEIR_E_OS.  Then c is as it was, and its
  *           owner polls. */

@@ -62,6 +62,11 @@ weir_status weir_companion_open(const weir_section *section, uint32_t slot, int 
     return weir_os_companion_open(&section->os, slot, fd);
 }
 
+bool weir_companion_is_named(int fd)
+{
+    return weir_os_companion_is_named(fd);
+}
+
 weir_status weir_companion_remove(weir_section *section, uint32_t slot)
 {
     weir_status status = check_holder(section, slot);

@@ -15,6 +15,8 @@
 #ifndef WEIR_NAMING_COMPANION_H
 #define WEIR_NAMING_COMPANION_H
 
+#include <stdbool.h>
+
 #include <weir/naming/section.h>
 
 /* weir_companion_make makes the slot's FIFO, or takes over the one that is there, and gives a descriptor of it that
@@ -46,6 +48,12 @@ weir_status weir_companion_make(weir_section *section, uint32_t slot, int *fd);
  *           WEIR_E_OS.
  * If killed: nothing changed. */
 weir_status weir_companion_open(const weir_section *section, uint32_t slot, int *fd);
+
+/* weir_companion_is_named: does the FIFO of this descriptor, of make or open, still have a name?  A waker that keeps one
+ * asks before each use: without its name the FIFO was its holder's who has left, and the next one has another.
+ *
+ * Callers:  any thread.  Async-signal-safe: yes (fstat). */
+bool weir_companion_is_named(int fd);
 
 /* weir_companion_remove removes the slot's FIFO; without one it makes no system call.  weir_participant_leave calls it.
  *

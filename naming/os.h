@@ -126,6 +126,7 @@ weir_status weir_os_slot_held(weir_os_section *os, uint32_t slot, bool *held); /
 weir_status weir_os_companion_make(weir_os_section *os, uint32_t slot, int *fd);
 weir_status weir_os_companion_open(const weir_os_section *os, uint32_t slot, int *fd);
 bool weir_os_companion_remove(weir_os_section *os, uint32_t slot);
+bool weir_os_companion_is_named(int fd);
 void weir_os_companion_close(int fd);
 
 #endif

@@ -154,6 +154,15 @@ weir_status weir_os_companion_open(const weir_os_section *os, uint32_t slot, int
     return status;
 }
 
+bool weir_os_companion_is_named(int fd)
+{
+    int saved = errno;
+    struct stat st;
+    bool named = weir_linux.fstat(fd, &st) == 0 && st.st_nlink != 0;
+    errno = saved;
+    return named;
+}
+
 void weir_os_companion_close(int fd)
 {
     int saved = errno;

@@ -14,24 +14,24 @@ static weir_atomic_u64 *endless_sleeps;
 
 static int64_t bounded_longest_ns; /* the longest bound that a sleep was given, where they are bounded */
 
-void __real_weir_os_sleep(weir_atomic_u32 *word, uint32_t value, int64_t ns);
-void __wrap_weir_os_sleep(weir_atomic_u32 *word, uint32_t value, int64_t ns);
+bool __real_weir_os_sleep(weir_atomic_u32 *word, uint32_t value, int64_t ns);
+bool __wrap_weir_os_sleep(weir_atomic_u32 *word, uint32_t value, int64_t ns);
 
-void __wrap_weir_os_sleep(weir_atomic_u32 *word, uint32_t value, int64_t ns)
+bool __wrap_weir_os_sleep(weir_atomic_u32 *word, uint32_t value, int64_t ns)
 {
     weir_atomic_u64 *count = endless_sleeps;
     if (count == NULL) {
         if (ns > bounded_longest_ns)
             bounded_longest_ns = ns;
-        __real_weir_os_sleep(word, value, ns);
-        return;
+        return __real_weir_os_sleep(word, value, ns);
     }
     weir_store_rel(count, weir_load_rlx(count) + 1);
     int64_t begin = help_now_ns();
-    __real_weir_os_sleep(word, value, HELP_DEADLINE);
+    bool woken = __real_weir_os_sleep(word, value, HELP_DEADLINE);
     if (help_now_ns() - begin >= HELP_DEADLINE)
         support_fail(__FILE__, __LINE__, "a sleep was ended by a wake");
     weir_store_rel(count, weir_load_rlx(count) + 1);
+    return woken;
 }
 
 /* Is its owner asleep, in a sleep that began after the given count? */

@@ -3,6 +3,7 @@
 #include "ipc/kinds_help.h"
 
 #include <criterion/criterion.h>
+#include <dirent.h>
 #include <weir/ipc/channel_private.h>
 
 #define NAME "polled"
@@ -225,5 +226,95 @@ Test(channel_descriptor, a_cancel_makes_it_readable_and_what_is_wrong_is_said)
     }
     CHECK(support_wait(child) == 0);
     CHECK_OK(weir_channel_close(c));
+    CHECK(support_entries(getenv("WEIR_SHM_DIR"), true) == 0);
+}
+
+/* ---- what a sender keeps of them ---- */
+
+static int open_files(void)
+{
+    int count = 0;
+    DIR *dir = opendir("/proc/self/fd");
+    CHECK(dir != NULL);
+    while (readdir(dir) != NULL)
+        count++;
+    CHECK(closedir(dir) == 0);
+    return count;
+}
+
+/* Sends to consumers that wait in poll; all hear of it. */
+static void wake_all(weir_channel *p, weir_channel *const *c, const int *fd, int count)
+{
+    for (int i = 0; i < count; i++)
+        CHECK(take_all(c[i]) == 0);
+    CHECK_OK(send_id(p, 1, WEIR_NOWAIT));
+    for (int i = 0; i < count; i++)
+        CHECK(is_readable(fd[i], 1000) && take_all(c[i]) == 1);
+}
+
+/* The same until that many files are open, and never more: news of a close may have woken one before the sender. */
+static void wake_until(int files, weir_channel *p, weir_channel *const *c, const int *fd, int count)
+{
+    int64_t deadline = help_now_ns() + HELP_DEADLINE;
+    do {
+        wake_all(p, c, fd, count);
+        CHECK(open_files() <= files && help_now_ns() < deadline);
+    } while (open_files() != files);
+}
+
+Test(channel_descriptor, is_kept_by_who_has_written_to_it_until_its_holder_has_left)
+{
+    support_shm_dir();
+    weir_channel *p = open_as(NAME, WEIR_PRODUCER, 4096);
+    for (int holder = 0; holder < 3; holder++) {
+        weir_channel *c = open_as(NAME, WEIR_CONSUMER, 0);
+        int fd = descriptor_of(c), before = open_files() - (holder != 0); /* the last one's */
+        for (int wakes = 0; wakes < 5; wakes++)
+            wake_until(before + 1, p, &c, &fd, 1);
+        CHECK_OK(weir_channel_close(c));
+        CHECK_STATUS(weir_channel_drain(p, HELP_DEADLINE), WEIR_OK);
+    }
+    int before = open_files();
+    pid_t child = child_fork();
+    if (child == 0) {
+        int inherited = open_files();
+        CHECK_OK(weir_channel_close(p));
+        CHECK(open_files() == inherited - 1); /* the section's was closed by the fork */
+        _exit(0);
+    }
+    CHECK(support_wait(child) == 0);
+    CHECK_OK(weir_channel_close(p));
+    CHECK(open_files() == before - 2);
+    CHECK(support_entries(getenv("WEIR_SHM_DIR"), true) == 0);
+}
+
+#define HALF 70 /* of more than a process keeps */
+
+Test(channel_descriptor, beyond_128_in_a_process_they_are_opened_anew_at_each_wake)
+{
+    support_shm_dir();
+    weir_channel_options options = { .kind = WEIR_BROADCAST_GATED, .capacity = 4096, .consumers = HALF };
+    weir_channel *p[2], *c[2][HALF];
+    int fd[2][HALF];
+    for (int k = 0; k < 2; k++) {
+        const char *name = k != 0 ? "other" : NAME;
+        CHECK_OK(weir_channel_open(&p[k], name, WEIR_PRODUCER, &options));
+        for (int i = 0; i < HALF; i++) {
+            CHECK_OK(weir_channel_open(&c[k][i], name, WEIR_CONSUMER, &options));
+            fd[k][i] = descriptor_of(c[k][i]);
+        }
+    }
+    int before = open_files();
+    for (int wakes = 0; wakes < 3; wakes++)
+        for (int k = 0; k < 2; k++)
+            wake_until(before + (wakes == 0 && k == 0 ? HALF : 128), p[k], c[k], fd[k], HALF);
+    CHECK_OK(weir_channel_close(p[0])); /* what it kept others may keep now */
+    for (int wakes = 0; wakes < 2; wakes++)
+        wake_until(before - 1 + HALF, p[1], c[1], fd[1], HALF);
+    CHECK_OK(weir_channel_close(p[1]));
+    CHECK(open_files() == before - 2);
+    for (int k = 0; k < 2; k++)
+        for (int i = 0; i < HALF; i++)
+            CHECK_OK(weir_channel_close(c[k][i]));
     CHECK(support_entries(getenv("WEIR_SHM_DIR"), true) == 0);
 }

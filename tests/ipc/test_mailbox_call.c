@@ -1,6 +1,7 @@
 /* Mailboxes: calls, their deadlines and ends, what comes meanwhile; forks and signals; heads that no weir writes. */
 #include <criterion/criterion.h>
 
+#include "endless_sleep.h"
 #include "mailbox_help.h"
 
 #include <pthread.h>
@@ -184,6 +185,47 @@ Test(mailbox_call, a_caller_is_told_that_the_owner_left)
     CHECK_OK(weir_sender_send(sender, 0, 0, "a", 1, WEIR_NOWAIT));
     CHECK_OK(weir_sender_close(sender));
     CHECK_OK(weir_mailbox_close(back));
+}
+
+/* An owner that hears of a call, waits until the caller sleeps, and goes. */
+static pid_t child_goes(const weir_atomic_u64 *sleeps, bool killed)
+{
+    pid_t child = child_fork();
+    if (child != 0)
+        return child;
+    weir_mailbox *mailbox = own(NAME, 0);
+    (void)get_id(mailbox, 1);
+    int64_t deadline = help_now_ns() + HELP_DEADLINE;
+    while (!endless_is_asleep(sleeps, 0)) {
+        CHECK(help_now_ns() < deadline);
+        (void)usleep(1000);
+    }
+    if (killed)
+        (void)raise(SIGKILL);
+    CHECK_OK(weir_mailbox_close(mailbox));
+    _exit(0);
+}
+
+Test(mailbox_call, a_sleeping_caller_is_woken_by_the_owners_end_and_by_nothing_else)
+{
+    (void)support_shm_dir();
+    for (int killed = 0; killed < 2; killed++) {
+        weir_mailbox *back;
+        CHECK_OK(weir_mailbox_open(&back, NULL, &(weir_mailbox_options){ .wait = WEIR_WAIT_SLEEP }));
+        weir_sender *sender = sends_to(NAME, back);
+        weir_atomic_u64 *sleeps = share_pages(4096);
+        pid_t child = child_goes(sleeps, killed != 0);
+        CHECK_OK(weir_sender_wait(sender, HELP_DEADLINE));
+        endless_sleeps = sleeps;
+        uint64_t answer;
+        CHECK_STATUS(call_id(sender, 1, &answer, WEIR_FOREVER), killed != 0 ? WEIR_DIED : WEIR_CLOSED);
+        endless_sleeps = NULL;
+        (void)printf("a call slept %llu times\n", (unsigned long long)weir_load_acq(sleeps) / 2);
+        CHECK(support_wait(child) == (killed != 0 ? -SIGKILL : 0));
+        CHECK_OK(weir_sender_close(sender));
+        CHECK_OK(weir_mailbox_close(back));
+        CHECK(munmap(sleeps, 4096) == 0);
+    }
 }
 
 /* ---- what comes meanwhile ---- */

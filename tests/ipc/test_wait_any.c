@@ -4,6 +4,7 @@
 #include <criterion/criterion.h>
 #include <pthread.h>
 #include <sys/resource.h>
+#include <weir/ipc/channel_private.h>
 
 #define MANY 200 /* more than one futex_waitv takes */
 
@@ -82,6 +83,39 @@ Test(wait_any, wakes_for_any_of_128_and_of_more)
     (void)setrlimit(RLIMIT_NOFILE, &files);
     each_in_turn(128, 5, WEIR_WAIT_SLEEP);
     each_in_turn(MANY, 7, WEIR_WAIT_SLEEP);
+}
+
+struct stopped {
+    weir_channel *sender, *receiver;
+};
+
+/* As a waker that is stopped between clearing the word and waking, and then another. */
+static void *clear_and_send_later(void *arg)
+{
+    const struct stopped *s = arg;
+    weir_atomic_u32 *armed = &channel_cold(s->receiver)->layout->consumer.armed;
+    wait_for_word32(armed, 1);
+    weir_store32_rlx(armed, 0);
+    wait_for_word32(armed, 1);
+    CHECK_OK(send_id(s->sender, 1, WEIR_NOWAIT));
+    return NULL;
+}
+
+Test(wait_any, a_word_that_a_stopped_waker_has_cleared_is_armed_again)
+{
+    support_shm_dir();
+    for (unsigned count = 2; count <= MANY; count += MANY - 2) {
+        weir_channel *p[MANY], *c[MANY];
+        open_all(p, c, count, WEIR_WAIT_SLEEP);
+        struct stopped stopped = { p[1], c[1] };
+        pthread_t thread;
+        uint32_t which = 0;
+        CHECK(pthread_create(&thread, NULL, clear_and_send_later, &stopped) == 0);
+        CHECK_OK(weir_wait_any(c, count, &which, WEIR_FOREVER));
+        CHECK(which == 1);
+        CHECK(pthread_join(thread, NULL) == 0);
+        close_all(p, c, count);
+    }
 }
 
 Test(wait_any, looks_behind_the_last_one_first_and_a_time_that_passes_is_TIMEOUT)

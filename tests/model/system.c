@@ -1,7 +1,6 @@
 /* tests/model/system.c - what stands instead of the system below channels: futex, membarrier, the clock, the locks of
  * participants' slots. */
-#include <weir/ipc/kind.h>
-#include <weir/naming/companion.h>
+#include <weir/ipc/channel_wait.h>
 #include <weir/naming/companion.h>
 #include <weir/naming/section_private.h>
 
@@ -12,14 +11,16 @@ static int64_t clock_ns;
 
 void system_begin(void) { clock_ns = 0; }
 
-void weir_os_sleep(weir_atomic_u32 *word, uint32_t value, int64_t ns)
+bool weir_os_sleep(weir_atomic_u32 *word, uint32_t value, int64_t ns)
 {
     MODEL_ASSERT(ns > 0);
     model_reached(MARK_SLEPT);
-    if (!model_sleep(word, value)) {
+    bool woken = model_sleep(word, value);
+    if (!woken) {
         model_reached(MARK_TIMEOUT);
         clock_ns += ns;
     }
+    return woken;
 }
 
 void weir_os_wake(weir_atomic_u32 *word) { model_wake(word); }
@@ -44,12 +45,7 @@ const char *weir_section_name(const weir_section *section) { return (void)sectio
 
 /* Nobody is told of deaths, and nobody waits in poll. */
 weir_status weir_channel_watch_deaths(weir_channel *channel) { return (void)channel, WEIR_E_UNSUPPORTED; }
-weir_status weir_companion_open(const weir_section *section, uint32_t slot, int *fd)
-{
-    (void)section, (void)slot, (void)fd;
-    return WEIR_E_NOT_FOUND;
-}
-void weir_companion_close(int fd) { (void)fd; }
+void weir_channel_signal(struct channel_cold *cold, uint32_t slot, bool keeps) { (void)cold, (void)slot, (void)keeps; }
 void weir_os_signal(int fd) { (void)fd; }
 void weir_os_hush(int fd) { (void)fd; }
 

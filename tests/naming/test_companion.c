@@ -334,7 +334,7 @@ Test(companion, goes_when_its_holder_leaves_or_removes_it)
         int fd;
         weir_section *other = create("fifo", &slots), *section = have_companion("fifo", 9, &slots, &fd);
         path_text path = companion_path(dir, "fifo", 9);
-        weir_companion_close(fd);
+        cr_assert(weir_companion_is_named(fd));
         if (way == 0)
             CHECK_KEEPS_ERRNO(weir_companion_remove(section, 9), WEIR_OK);
         else if (way == 1)
@@ -342,6 +342,8 @@ Test(companion, goes_when_its_holder_leaves_or_removes_it)
         else
             CHECK_OK(weir_section_close(section));
         cr_assert(!exists(path.text) && !is_noted(section_path(dir, "fifo").text, 9));
+        cr_assert(!weir_companion_is_named(fd));
+        weir_companion_close(fd);
         CHECK_STATUS(weir_companion_open(other, 9, &fd), WEIR_E_NOT_FOUND);
         if (way == 0) { /* and can be had again */
             CHECK_OK(weir_companion_make(section, 9, &fd));

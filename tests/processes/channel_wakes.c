@@ -37,7 +37,7 @@ static struct {
 
 bool __real_weir_os_can_fence_others(void);
 bool __wrap_weir_os_can_fence_others(void);
-void __wrap_weir_os_sleep(weir_atomic_u32 *word, uint32_t value, int64_t ns);
+bool __wrap_weir_os_sleep(weir_atomic_u32 *word, uint32_t value, int64_t ns);
 
 bool __wrap_weir_os_can_fence_others(void)
 {
@@ -50,7 +50,7 @@ static void add_one(weir_atomic_u64 *count)
 }
 
 /* As the library's, and it looks at what the kernel says. */
-void __wrap_weir_os_sleep(weir_atomic_u32 *word, uint32_t value, int64_t ns)
+bool __wrap_weir_os_sleep(weir_atomic_u32 *word, uint32_t value, int64_t ns)
 {
     struct timespec wait = { .tv_sec = (time_t)(ns / 1000000000), .tv_nsec = (long)(ns % 1000000000) };
     last_sleep.end_ns = weir_now() + ns;
@@ -60,6 +60,7 @@ void __wrap_weir_os_sleep(weir_atomic_u32 *word, uint32_t value, int64_t ns)
         add_one(&own->cycles);
     if (last_sleep.by_itself)
         add_one(&own->bounds);
+    return result == 0;
 }
 
 static void delay(uint64_t *seed)

@@ -1,0 +1,105 @@
+/* A process that refuses the death watch has no thread of the library's, and hears of deaths all the same. */
+#include "mailbox_help.h"
+
+#include <criterion/criterion.h>
+#include <dirent.h>
+#include <pthread.h>
+
+#define NAME "Local/alone"
+#define BOUND_NS WEIR_MILLISECONDS(100)
+
+static int threads(void)
+{
+    int count = 0;
+    DIR *dir = opendir("/proc/self/task");
+    CHECK(dir != NULL);
+    for (struct dirent *entry; (entry = readdir(dir)) != NULL;)
+        count += entry->d_name[0] != '.';
+    CHECK(closedir(dir) == 0);
+    return count;
+}
+
+/* Who was joined may be there for a moment. */
+static void wait_for_threads(int count)
+{
+    for (int64_t deadline = help_now_ns() + HELP_DEADLINE; threads() != count; (void)usleep(100))
+        CHECK(help_now_ns() < deadline);
+}
+
+struct killer {
+    pid_t child;
+    int64_t killed_ns;
+};
+
+static void *kill_later(void *arg)
+{
+    struct killer *killer = arg;
+    (void)usleep(60000);
+    killer->killed_ns = help_now_ns();
+    child_kill(killer->child);
+    return NULL;
+}
+
+static void nothing(weir_channel *channel) { (void)channel; }
+
+/* How long behind the kill a sleeper was told: of a receive, or a call. */
+static int64_t told_after(bool calls)
+{
+    weir_channel *c = NULL;
+    weir_mailbox *back = NULL;
+    weir_sender *sender = NULL;
+    struct killer killer = { 0, 0 };
+    uint64_t answer;
+    if (calls) {
+        back = own(NULL, 0);
+        killer.child = child_serves(NAME, 0);
+        sender = sends_to(NAME, back);
+    } else {
+        CHECK_OK(weir_channel_open(&c, NAME, WEIR_CONSUMER, NULL));
+        killer.child = child_stands(NAME, WEIR_PRODUCER, (weir_channel_options){ .capacity = 4096 }, nothing);
+    }
+    pthread_t thread;
+    int before = threads();
+    CHECK(pthread_create(&thread, NULL, kill_later, &killer) == 0);
+    CHECK_STATUS(calls ? call_id(sender, SILENT, &answer, HELP_DEADLINE) : receive_nothing(c, HELP_DEADLINE),
+                 WEIR_DIED);
+    int64_t now = help_now_ns();
+    CHECK(pthread_join(thread, NULL) == 0);
+    wait_for_threads(before);
+    CHECK_OK(weir_sender_close(sender));
+    CHECK_OK(weir_mailbox_close(back));
+    CHECK_OK(weir_channel_close(c));
+    return now - killer.killed_ns;
+}
+
+Test(watch_refused, no_thread_is_started_and_deaths_are_heard_of_within_100_ms)
+{
+    const char *dir = support_shm_dir();
+    weir_watch_allow(false);
+    for (int calls = 0; calls < 2; calls++) {
+        int64_t least = INT64_MAX; /* of some: the machine has others to run */
+        for (int i = 0; i < 4 && least > BOUND_NS; i++) {
+            int64_t took = told_after(calls != 0);
+            least = took < least ? took : least;
+        }
+        CHECK(least <= BOUND_NS);
+    }
+    CHECK_OK(weir_mailbox_close(own(NULL, 0))); /* takes away what the killed left */
+    CHECK(support_entries(dir, true) == 0);
+}
+
+Test(watch_refused, what_needs_the_watch_is_a_status_and_allowed_again_it_works)
+{
+    const char *dir = support_shm_dir();
+    weir_watch_allow(false);
+    weir_channel *c;
+    CHECK_OK(weir_channel_open(&c, NAME, WEIR_CONSUMER, NULL));
+    int fd = -1, before = threads();
+    CHECK_STATUS(weir_channel_descriptor(c, &fd), WEIR_E_UNSUPPORTED);
+    CHECK(fd == -1 && threads() == before);
+    weir_watch_allow(true);
+    CHECK_OK(weir_channel_descriptor(c, &fd));
+    CHECK(fd >= 0 && threads() == before + 1);
+    CHECK_OK(weir_channel_close(c));
+    CHECK(support_entries(dir, true) == 0);
+}
