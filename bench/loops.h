@@ -326,4 +326,32 @@ BENCH_INLINE void bench_pong_in_place(struct bench_end *back, uint32_t bytes, st
     }
 }
 
+/* ---- what an adaptor writes ---- */
+
+/* BENCH_SIDE(name, loop, calls...) is a produce or a consume, BENCH_TRIPS a ping or a pong, each one of the loops above. */
+#define BENCH_SIDE(name, ...)                                                                                          \
+    static void name(struct bench_end *end) { BENCH_SIDE_OF(end, __VA_ARGS__); }
+#define BENCH_SIDE_OF(end, loop, ...) BENCH_BY_SIZE(loop, end, __VA_ARGS__)
+#define BENCH_TRIPS(name, loop, ...)                                                                                   \
+    static void name(struct bench_end *first, struct bench_end *second)                                                \
+    {                                                                                                                  \
+        BENCH_BY_SIZE(loop, first, second, __VA_ARGS__);                                                               \
+    }
+
+/* How many messages the queue is to hold: a power of two, as most rings need it. */
+static inline uint32_t bench_slots(const struct bench_work *work)
+{
+    uint32_t slots = 2;
+    while ((uint64_t)slots * work->bytes < work->capacity)
+        slots *= 2;
+    return slots;
+}
+
+/* A consumer that shares its queue must not sleep for good: another may take the last message.  So it looks up. */
+#define BENCH_LOOK_UP_MS 2
+static inline bool bench_shares(const struct bench_end *end)
+{
+    return !end->produces && end->work->shape == BENCH_MPMC && end->work->consumers > 1;
+}
+
 #endif

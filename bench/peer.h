@@ -101,6 +101,12 @@ struct bench_peer {
     void (*close)(struct bench_end *end);
 };
 
+/* ---- the systems there are ---- */
+
+extern const struct bench_peer *const bench_peers[];    /* all but our channels and the line; NULL behind the last */
+const struct bench_peer *bench_weir(uint32_t index);    /* our channels, one system a kind; NULL behind the last */
+extern const struct bench_peer bench_line;
+
 /* ---- what the loops need of run.c ---- */
 
 int64_t bench_now_ns(void);
