@@ -119,17 +119,35 @@ static void client_name(bool produces, uint32_t index, char *name, size_t size)
     (void)snprintf(name, size, "weir-bench.%s.%u", produces ? "producer" : "consumer", index);
 }
 
-/* Of sides that were killed. */
-static void remove_client_files(struct bench_link *link)
+static void sign_on(bool produces, uint32_t index)
+{
+    char name[64];
+    client_name(produces, index, name, sizeof name);
+    iox_set_loglevel(Iceoryx_LogLevel_Off);
+    iox_runtime_init(name);
+}
+
+/* The library's destructors sign off. */
+static _Noreturn void sign_off(void) { exit(0); }
+
+/* A side that was killed left a file, and RouDi when it ends would signal its pid, and abort where there is none: another
+ * takes its name, and signs off. */
+static void replace_killed(struct bench_link *link)
 {
     for (uint32_t i = 0; i < link->work->producers + link->work->consumers; i++) {
-        char name[64], path[80];
         bool produces = i < link->work->producers;
-        client_name(produces, produces ? i : i - link->work->producers, name, sizeof name);
-        (void)snprintf(path, sizeof path, "/tmp/%s", name);
-        (void)unlink(path);
-        (void)snprintf(path, sizeof path, "/tmp/%s.lock", name);
-        (void)unlink(path);
+        uint32_t index = produces ? i : i - link->work->producers;
+        char path[80] = "/tmp/";
+        client_name(produces, index, path + 5, sizeof path - 5);
+        if (access(path, F_OK) != 0 || waitpid(roudi, NULL, WNOHANG) != 0)
+            continue;
+        pid_t other = fork();
+        if (other == 0) {
+            sign_on(produces, index);
+            sign_off();
+        }
+        if (other > 0)
+            (void)waitpid(other, NULL, 0);
     }
 }
 
@@ -166,15 +184,11 @@ static void open_subscriber(struct bench_end *end, struct side *side)
 static bool open_end(struct bench_end *end)
 {
     struct side *side = calloc(1, sizeof *side);
-    char name[64];
     end->priv = side;
     if (side == NULL)
         return false;
-    if (ends_open++ == 0) { /* a process is one client; the way back of a round trip is another end */
-        client_name(end->produces, end->index, name, sizeof name);
-        iox_set_loglevel(Iceoryx_LogLevel_Off);
-        iox_runtime_init(name);
-    }
+    if (ends_open++ == 0) /* a process is one client; the way back of a round trip is another end */
+        sign_on(end->produces, end->index);
     if (end->produces)
         open_publisher(end, side);
     else
@@ -197,7 +211,7 @@ static void close_end(struct bench_end *end)
         iox_pub_deinit(side->pub);
     free(side);
     if (--ends_open == 0)
-        exit(0); /* the library's destructors sign off: RouDi signals who has not when it ends, by pid */
+        sign_off();
 }
 
 BENCH_INLINE void *reserve(struct bench_end *end, uint32_t bytes)
@@ -241,6 +255,6 @@ BENCH_TRIPS(pong, bench_pong_in_place, reserve, commit, peek, release)
 const struct bench_peer bench_iceoryx = {
     .name = "iceoryx", .what = "iceoryx, its C binding, in place", .bytes_max = 1048576,
     .can = BENCH_SPSC | BENCH_MPSC | BENCH_BROADCAST | BENCH_SPIN | BENCH_SLEEP | BENCH_LATENCY,
-    .begin = begin, .finish = finish, .remove = remove_client_files, .open = open_end, .produce = produce,
+    .begin = begin, .finish = finish, .remove = replace_killed, .open = open_end, .produce = produce,
     .consume = consume, .ping = ping, .pong = pong, .close = close_end,
 };

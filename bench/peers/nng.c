@@ -3,13 +3,13 @@
  * Messages are filled where nng will send them from, and read where it put them.  Consumers listen, each at a name without
  * a file (abstract), and producers dial all.  A side sleeps when it waits: nng's own threads need the processor. */
 #include "../loops.h"
+#include "stay.h"
 
 #include <nng/nng.h>
 #include <nng/protocol/pipeline0/pull.h>
 #include <nng/protocol/pipeline0/push.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #define BUFFER_MAX 8192
 
@@ -18,18 +18,7 @@ struct side {
     nng_msg *msg; /* the one that is filled or read */
 };
 
-/* nng drops what is under way when its socket is closed, so producers stay until consumers have all. */
-struct shared {
-    weir_atomic_u64 done; /* consumers */
-};
-
 static struct side *side_of(const struct bench_end *end) { return end->priv; }
-
-static uint64_t memory(const struct bench_work *work)
-{
-    (void)work;
-    return sizeof(struct shared);
-}
 
 static bool fine(struct bench_end *end, int error)
 {
@@ -75,11 +64,7 @@ static bool open_end(struct bench_end *end)
 
 static void close_end(struct bench_end *end)
 {
-    struct shared *shared = end->link->memory;
-    if (!end->produces)
-        (void)weir_fetch_add_rlx(&shared->done, 1); /* relaxed: the messages were nng's to order */
-    while (end->produces && weir_load_rlx(&shared->done) < end->work->consumers && bench_waited(end))
-        (void)nanosleep(&(struct timespec){ .tv_nsec = 100000 }, NULL);
+    stay(end); /* nng drops what is under way when its socket is closed */
     (void)nng_close(side_of(end)->socket);
     free(end->priv);
 }
@@ -116,6 +101,6 @@ BENCH_TRIPS(pong, bench_pong_in_place, reserve, commit, peek, release)
 const struct bench_peer bench_nng = {
     .name = "nng", .what = "nng ipc, push and pull",
     .can = BENCH_SPSC | BENCH_MPSC | BENCH_MPMC | BENCH_SLEEP | BENCH_LATENCY,
-    .memory = memory, .open = open_end, .produce = produce, .consume = consume, .ping = ping, .pong = pong,
+    .memory = stay_memory, .open = open_end, .produce = produce, .consume = consume, .ping = ping, .pong = pong,
     .close = close_end,
 };
