@@ -2,7 +2,7 @@
  *
  * dpdk is for one producer and one consumer; dpdk-mp, -rts and -hts have that synchronisation where several share an end,
  * and a plain end where one is alone.  Singly: enqueue and dequeue, which copy.  In batches: zero-copy bursts where the
- * mode has them (one alone, and HTS), else copying bursts.  dpdk-zc has zero-copy bursts of one. */
+ * mode has them (one alone, and HTS), else copying bursts.  -zc has zero-copy bursts of one. */
 #include <rte_config.h>
 
 #include <rte_ring.h>
@@ -12,7 +12,7 @@
 
 #include <stdlib.h>
 
-extern const struct bench_peer bench_dpdk_rts, bench_dpdk_hts;
+extern const struct bench_peer bench_dpdk_rts, bench_dpdk_hts, bench_dpdk_hts_zc;
 
 /* An end's own: a burst of the ring's slots that it has opened, of which it has used some. */
 struct side {
@@ -31,7 +31,7 @@ static uint64_t memory(const struct bench_work *work)
 
 static bool make(struct bench_link *link, const char **error)
 {
-    bool rts = link->peer == &bench_dpdk_rts, hts = link->peer == &bench_dpdk_hts;
+    bool rts = link->peer == &bench_dpdk_rts, hts = link->peer == &bench_dpdk_hts || link->peer == &bench_dpdk_hts_zc;
     unsigned int many_producers = rts ? RING_F_MP_RTS_ENQ : hts ? RING_F_MP_HTS_ENQ : 0;
     unsigned int many_consumers = rts ? RING_F_MC_RTS_DEQ : hts ? RING_F_MC_HTS_DEQ : 0;
     unsigned int flags = (link->work->producers == 1 ? RING_F_SP_ENQ : many_producers) |
@@ -172,3 +172,4 @@ const struct bench_peer bench_dpdk_zc = SYSTEM("dpdk-zc", "zero-copy singly", BE
 const struct bench_peer bench_dpdk_mp = SYSTEM("dpdk-mp", "default synchronisation", BENCH_MPSC | BENCH_MPMC, );
 const struct bench_peer bench_dpdk_rts = SYSTEM("dpdk-rts", "relaxed tail synchronisation", BENCH_MPSC | BENCH_MPMC, );
 const struct bench_peer bench_dpdk_hts = SYSTEM("dpdk-hts", "head-tail synchronisation", BENCH_MPSC | BENCH_MPMC, );
+const struct bench_peer bench_dpdk_hts_zc = SYSTEM("dpdk-hts-zc", "head-tail, zero-copy singly", BENCH_MPSC | BENCH_MPMC, _zc);

@@ -14,6 +14,16 @@ static qb_ringbuffer_t *ring_of(const struct bench_end *end) { return end->link-
 
 extern const struct bench_peer bench_qb_rb;
 
+static void remove_files(const char *name)
+{
+    static const char *const part[] = { "header", "data" };
+    for (int i = 0; i < 2; i++) {
+        char path[96];
+        (void)snprintf(path, sizeof path, "/dev/shm/qb-%s-%s", name, part[i]);
+        (void)unlink(path);
+    }
+}
+
 /* A record is its words, two of header, and rounded up; the ring keeps one of them free. */
 static bool make(struct bench_link *link, const char **error)
 {
@@ -23,7 +33,9 @@ static bool make(struct bench_link *link, const char **error)
     if (link->peer == &bench_qb_rb)
         flags |= QB_RB_FLAG_NO_SEMAPHORE;
     *error = "qb_rb_open failed";
-    return (link->priv = qb_rb_open(link->name, capacity, flags, 0)) != NULL;
+    link->priv = qb_rb_open(link->name, capacity, flags, 0);
+    remove_files(link->name);
+    return link->priv != NULL;
 }
 
 static void remove_ring(struct bench_link *link)
