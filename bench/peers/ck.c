@@ -1,8 +1,9 @@
 /* bench/peers/ck.c - Concurrency Kit's ck_ring, made for one or several producers and consumers as the work has them.
  *
- * Messages lie in the ring by value: a producer gets its slot (reserve), fills it and commits, which was faster than to copy
- * at every size; a consumer's call copies out, for there is no other.  ck generates its typed rings from these functions by CK_RING_PROTOTYPE, for a size that is known when it is
- * compiled; called themselves they take any.  Nothing in the ring is an address, so it works across processes. */
+ * Messages lie in the ring by value: a producer gets its slot (reserve), fills it and commits, which was no slower than to
+ * copy at any size; a consumer's call copies out, for there is no other.  ck generates its typed rings from these functions
+ * by CK_RING_PROTOTYPE, for a size that is known when it is compiled; called themselves they take any.  Nothing in the ring
+ * is an address, so it works across processes. */
 #include "../loops.h"
 
 #include <ck_ring.h>
