@@ -124,14 +124,14 @@ BENCH_INLINE void commit(struct bench_end *end, void *slot, uint32_t bytes, bool
         (void)nothing(end, status);
 }
 
-/* Who holds messages may be whom the producer waits for. */
+/* Who holds messages may be whom the producer waits for; or it holds as many as it may (FULL). */
 BENCH_INLINE const void *peek(struct bench_end *end, uint32_t bytes)
 {
     const void *msg = NULL;
     uint32_t len;
     (void)bytes;
     weir_status status = weir_peek(channel_of(end), &msg, &len, end->work->batch == 1 ? patience(end) : WEIR_NOWAIT);
-    if (WEIR_UNLIKELY(status == WEIR_EMPTY)) {
+    if (WEIR_UNLIKELY(status == WEIR_EMPTY || status == WEIR_FULL)) {
         (void)weir_release(channel_of(end));
         status = weir_peek(channel_of(end), &msg, &len, patience(end));
     }
