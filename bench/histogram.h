@@ -22,17 +22,30 @@ static inline void histogram_add(struct bench_histogram *h, uint64_t value)
         h->max = value;
 }
 
-/* The middle of a class. */
-static inline double histogram_value(uint32_t class)
+/* The lowest value of a class, and how many values it has. */
+static inline uint64_t histogram_low(uint32_t class)
 {
     uint32_t shift = class >> HISTOGRAM_BITS; /* values below 256 have classes of their own */
-    if (shift <= 1)
-        return class;
-    uint64_t low = ((uint64_t)(class & ((1u << HISTOGRAM_BITS) - 1)) | (1u << HISTOGRAM_BITS)) << (shift - 1);
-    return (double)low + (double)((UINT64_C(1) << (shift - 1)) - 1) / 2;
+    return shift <= 1 ? class : ((uint64_t)(class & ((1u << HISTOGRAM_BITS) - 1)) | (1u << HISTOGRAM_BITS)) << (shift - 1);
 }
 
-/* The value that a share of all (0 to 1) does not exceed; 0 where there are none. */
+static inline uint64_t histogram_width(uint32_t class)
+{
+    uint32_t shift = class >> HISTOGRAM_BITS;
+    return shift <= 1 ? 1 : UINT64_C(1) << (shift - 1);
+}
+
+static inline double histogram_value(uint32_t class) /* its middle */
+{
+    return (double)histogram_low(class) + (double)(histogram_width(class) - 1) / 2;
+}
+
+/* The value that a share of all (0 to 1) does not exceed; 0 where there are none.  A clock that moves in steps of more
+ * than one gives few values, so it is found within its step: as if those that took k steps were spread evenly from
+ * k - 1/2 to k + 1/2. */
 double histogram_quantile(const struct bench_histogram *h, double share);
+
+/* How many ticks bench_ticks moves at once, 1 where it is not seen to move in steps. */
+double bench_tick_step(void);
 
 #endif

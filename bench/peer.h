@@ -44,6 +44,7 @@ struct bench_work {
     uint64_t capacity;     /* bytes that the queue must hold, about; of a queue with a lane for each producer, each lane */
     uint64_t messages;     /* of each producer; of a latency run, round trips */
     uint64_t warm_up;      /* messages of these, the first to be received, that are not timed */
+    uint32_t channels;     /* that the producer sends through, one message through each in turn; 0: as 1 */
     uint64_t interval_ns;  /* of a latency run: one trip begins so long after the one before; 0: at once */
 };
 

@@ -17,7 +17,7 @@
 
 struct side {
     uint64_t received, wrong, lost;
-    int64_t begin_ns, end_ns;
+    int64_t began_ns, begin_ns, end_ns; /* the work; behind its warm-up; all of it */
     char error[200];
 } __attribute__((aligned(WEIR_LINE_PAIR)));
 
@@ -168,13 +168,14 @@ static void live(const struct plan *plan, uint32_t number)
     bool produces = number < plan->work->producers;
     uint32_t index = produces ? number : number - plan->work->producers, ends = plan->latency ? 2 : 1, opened = 0;
     struct bench_end end[2];
+    int64_t began = 0;
     if (!plan->crowded)
         bench_pin(number);
     while (opened < ends && open_end(plan, opened, opened == 0 ? produces : !produces, index, &end[opened]))
         opened++;
     meet(plan->meeting);
     if (weir_load32_rlx(&plan->meeting->given_up) == 0) { /* relaxed: only whether to go on */
-        int64_t began = bench_now_ns();
+        began = bench_now_ns();
         do_work(plan, produces, end);
         if (end[0].end_ns == 0)
             end[0].end_ns = bench_now_ns();
@@ -190,6 +191,7 @@ static void live(const struct plan *plan, uint32_t number)
             (void)snprintf(side->error, sizeof side->error, "%s %u: %s", produces ? "producer" : "consumer", index,
                            end[i].error);
     }
+    side->began_ns = began;
     side->begin_ns = end[0].begin_ns;
     side->end_ns = end[0].end_ns;
     while (opened-- != 0)
@@ -230,12 +232,17 @@ static void remove_link(struct plan *plan, unsigned which)
 
 static void start_sides(const struct plan *plan, pid_t *pids)
 {
+    sigset_t child, before;
+    (void)sigemptyset(&child);
+    (void)sigaddset(&child, SIGCHLD);
+    (void)sigprocmask(SIG_BLOCK, &child, &before); /* it stays so: end_sides waits for it */
     (void)fflush(NULL);
     pid_t parent = getpid();
     for (uint32_t i = 0; i < plan->meeting->sides; i++) {
         pids[i] = fork();
         if (pids[i] == 0) {
             (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+            (void)sigprocmask(SIG_SETMASK, &before, NULL);
             if (getppid() == parent)
                 live(plan, i);
             (void)fflush(NULL);
@@ -244,6 +251,17 @@ static void start_sides(const struct plan *plan, pid_t *pids)
         if (pids[i] < 0)
             weir_store32_rlx(&plan->meeting->given_up, 1); /* relaxed: only whether to go on */
     }
+}
+
+/* Sleeps until a side has ended, or until then: a parent that looked now and then would take time from a side. */
+static void await_child(int64_t until_ns)
+{
+    int64_t left = until_ns - bench_now_ns();
+    sigset_t child;
+    (void)sigemptyset(&child);
+    (void)sigaddset(&child, SIGCHLD);
+    if (left > 0)
+        (void)sigtimedwait(&child, NULL, &(struct timespec){ .tv_sec = left / 1000000000, .tv_nsec = left % 1000000000 });
 }
 
 /* Waits for the sides until then: those that are left are asked to leave, and 2 seconds later killed. */
@@ -279,14 +297,15 @@ static const char *end_sides(struct bench_meeting *m, pid_t *pids, int64_t until
             told = true;
             until_ns = bench_now_ns() + 2000000000;
         }
-        (void)nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+        await_child(until_ns);
     }
     return error;
 }
 
 /* ---- what came of it ---- */
 
-static bool judge(const struct plan *plan, struct bench_result *result)
+/* error: what the parent saw, or NULL; a side that says what was wrong knows better. */
+static bool judge(const struct plan *plan, const char *error, struct bench_result *result)
 {
     const struct bench_meeting *m = plan->meeting;
     uint64_t wrong = 0, received = 0;
@@ -298,6 +317,10 @@ static bool judge(const struct plan *plan, struct bench_result *result)
         wrong += m->side[i].wrong;
         received += m->side[i].received;
         result->lost += m->side[i].lost;
+    }
+    if (error != NULL) {
+        (void)snprintf(result->error, sizeof result->error, "%s", error);
+        return false;
     }
     uint64_t expected = m->all * (plan->latency ? 2 : plan->work->shape == BENCH_BROADCAST ? plan->work->consumers : 1);
     if (wrong != 0 || received + result->lost != expected) {
@@ -335,6 +358,17 @@ static void rate(const struct plan *plan, struct bench_result *result)
         result->worst_side = (double)(first_end - begin) / (double)(last_end - begin);
 }
 
+/* From when the first side began to when the last had ended. */
+static double duration(const struct bench_meeting *m)
+{
+    int64_t begin = INT64_MAX, end = 0;
+    for (uint32_t i = 0; i < m->sides; i++) {
+        begin = m->side[i].began_ns < begin ? m->side[i].began_ns : begin;
+        end = m->side[i].end_ns > end ? m->side[i].end_ns : end;
+    }
+    return end > begin ? (double)(end - begin) / 1e9 : 0;
+}
+
 static void times(const struct bench_histogram *h, struct bench_result *result)
 {
     double tick = bench_ns_per_tick();
@@ -345,19 +379,8 @@ static void times(const struct bench_histogram *h, struct bench_result *result)
     result->max = (double)h->max * tick;
 }
 
-double histogram_quantile(const struct bench_histogram *h, double share)
-{
-    uint64_t upto = (uint64_t)(share * (double)h->count), seen = 0;
-    for (uint32_t i = 0; i < HISTOGRAM_CLASSES; i++) {
-        seen += h->of[i];
-        if (seen > upto || (seen == h->count && seen != 0))
-            return histogram_value(i);
-    }
-    return 0;
-}
-
 void bench_run(const struct bench_peer *peer, const struct bench_work *work, struct bench_histogram *histogram,
-               unsigned limit_s, struct bench_result *result)
+               unsigned limit_ms, struct bench_result *result)
 {
     struct plan plan = { .peer = peer, .work = work, .latency = histogram != NULL };
     pid_t pids[BENCH_SIDES_MAX] = { 0 };
@@ -380,24 +403,24 @@ void bench_run(const struct bench_peer *peer, const struct bench_work *work, str
         links++;
     if (links == wanted) {
         start_sides(&plan, pids);
-        error = end_sides(plan.meeting, pids, bench_now_ns() + (int64_t)limit_s * 1000000000);
+        error = end_sides(plan.meeting, pids, bench_now_ns() + (int64_t)limit_ms * 1000000);
     } else {
         links++; /* half made */
     }
     while (links-- != 0)
         remove_link(&plan, links);
 
-    bool judged = judge(&plan, result);
-    if (error != NULL && (judged || result->error[0] == 0 || strcmp(error, "a side crashed") == 0))
-        (void)snprintf(result->error, sizeof result->error, "%s", error);
-    else if (judged && plan.latency)
+    bool judged = judge(&plan, error, result);
+    if (judged && plan.latency)
         times(&plan.meeting->histogram, result);
     else if (judged)
         rate(&plan, result);
-    if (plan.latency && result->error[0] == 0)
+    if (judged)
+        result->seconds = duration(plan.meeting);
+    if (plan.latency && judged)
         for (uint32_t i = 0; i < HISTOGRAM_CLASSES; i++)
             histogram->of[i] += plan.meeting->histogram.of[i];
-    if (histogram != NULL) {
+    if (plan.latency && judged) {
         histogram->count += plan.meeting->histogram.count;
         histogram->max = plan.meeting->histogram.max > histogram->max ? plan.meeting->histogram.max : histogram->max;
     }
