@@ -9,5 +9,7 @@
 void command_limits(const struct options *options, struct rows *rows);
 void command_throughput(const struct options *options, struct rows *rows);
 void command_latency(const struct options *options, struct rows *rows);
+void command_scale(const struct options *options, struct rows *rows);
+void command_peers(const struct options *options, struct rows *rows);
 
 #endif

@@ -33,6 +33,20 @@ static const struct command {
       "  --wait W,...          spin, sleep (both)\n"
       "  --rate N              trips begun a second, each counted from when it was to begin (each when the last ended)\n"
       "  --only SYSTEM,...     of these systems alone\n" },
+    { "scale", "weir, and more producers, consumers, channels, bytes, capacity; start-up and memory",
+      "kind bytes producers capacity channels only" COMMON, command_scale,
+      "  --kind K,...          of those that may have several of a role (all)\n"
+      "  --producers N,...     of each role that may have several (1,2,4,8,16,32)\n"
+      "  --channels N,...      between two processes (1,10,100,1000,10000)\n"
+      "  --capacity N,...      bytes of a lane (4K to 16M)\n"
+      "  --bytes N,...         of a message (8 to 1M)\n"
+      "  --only SYSTEM,...     of these systems alone\n" },
+    { "peers", "weir and whatever of its peers is installed, the same work turn about", "bytes capacity wait only" COMMON,
+      command_peers,
+      "  --bytes N,...         of a message (8,64,256,1K,4K,64K; several to several at 64 and 1K)\n"
+      "  --capacity N          bytes that a queue is to hold (256K, and room for 8 messages)\n"
+      "  --wait W,...          spin, sleep (both)\n"
+      "  --only SYSTEM,...     these systems alone\n" },
 };
 
 static const struct command *find(const char *name)

@@ -6,8 +6,8 @@ add_custom_target(weir_bench_commit
     BYPRODUCTS bench_commit.h
     COMMENT "The commit that weir-bench is of" VERBATIM)
 
-add_executable(weir-bench main.c options.c rows.c rounds.c histogram.c systems.c kinds.c limits.c throughput.c latency.c
-    peers/stream.c peers/futex.c)
+add_executable(weir-bench main.c options.c rows.c rounds.c histogram.c systems.c kinds.c limits.c throughput.c latency.c compare.c scale.c startup.c
+    peers/stream.c peers/futex.c peers/weir_channels.c)
 add_dependencies(weir-bench weir_bench_commit)
 target_compile_definitions(weir-bench PRIVATE _GNU_SOURCE)
 target_compile_options(weir-bench PRIVATE -O3)

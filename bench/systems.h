@@ -14,5 +14,6 @@ void systems_finish(void);
 
 extern const struct bench_peer bench_stream; /* peers/stream.c */
 extern const struct bench_peer bench_futex;  /* peers/futex.c */
+extern const struct bench_peer bench_weir_channels; /* peers/weir_channels.c */
 
 #endif
