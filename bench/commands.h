@@ -11,5 +11,7 @@ void command_throughput(const struct options *options, struct rows *rows);
 void command_latency(const struct options *options, struct rows *rows);
 void command_scale(const struct options *options, struct rows *rows);
 void command_peers(const struct options *options, struct rows *rows);
+void command_targets(const struct options *options, struct rows *rows);
+void command_all(const struct options *options, struct rows *rows);
 
 #endif

@@ -7,7 +7,7 @@
 #include <string.h>
 
 const struct kind kinds[] = {
-    { "spsc", { "weir-ring", "weir-ring-in-place", "weir", "weir-in-place" }, BENCH_SPSC, false, false },
+    { "spsc", { "weir-ring", "weir-ring-in-place", "weir", "weir-in-place", "weir-full-fences" }, BENCH_SPSC, false, false },
     { "mpsc", { "weir-mpsc" }, BENCH_MPSC, true, false },
     { "mpsc-ordered", { "weir-mpsc-ordered" }, BENCH_MPSC, true, false },
     { "mpmc", { "weir-mpmc", "weir-mpmc-in-place" }, BENCH_MPMC, true, true },

@@ -8,7 +8,7 @@
 
 struct kind {
     const char *word;
-    const char *systems[5]; /* NULL behind the last */
+    const char *systems[6]; /* NULL behind the last */
     uint32_t shape;
     bool producers, consumers; /* may be several */
 };

@@ -47,6 +47,8 @@ static const struct command {
       "  --capacity N          bytes that a queue is to hold (256K, and room for 8 messages)\n"
       "  --wait W,...          spin, sleep (both)\n"
       "  --only SYSTEM,...     these systems alone\n" },
+    { "targets", "the speeds that weir is to have: measured, needed, met or not", "target" COMMON, command_targets,
+      "  --target N,...        of these alone (1 to 9)\n" },
 };
 
 static const struct command *find(const char *name)

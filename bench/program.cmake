@@ -6,12 +6,13 @@ add_custom_target(weir_bench_commit
     BYPRODUCTS bench_commit.h
     COMMENT "The commit that weir-bench is of" VERBATIM)
 
-add_executable(weir-bench main.c options.c rows.c rounds.c histogram.c systems.c kinds.c limits.c throughput.c latency.c compare.c scale.c startup.c
+add_executable(weir-bench main.c options.c rows.c rounds.c histogram.c systems.c kinds.c limits.c throughput.c latency.c compare.c scale.c startup.c targets.c
     peers/stream.c peers/futex.c peers/weir_channels.c)
 add_dependencies(weir-bench weir_bench_commit)
 target_compile_definitions(weir-bench PRIVATE _GNU_SOURCE)
 target_compile_options(weir-bench PRIVATE -O3)
 target_include_directories(weir-bench PRIVATE "${CMAKE_CURRENT_BINARY_DIR}")
 target_link_libraries(weir-bench PRIVATE weir_bench_systems weir_static m)
+target_link_options(weir-bench PRIVATE LINKER:--wrap=weir_os_can_fence_others)
 weir_compile_options(weir-bench)
 set_target_properties(weir-bench PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${WEIR_PROGRAM_DIR}")

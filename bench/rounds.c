@@ -301,13 +301,18 @@ static void count_runs(struct programme *programme)
 void contest_run(struct programme *programme, struct contest *contest)
 {
     struct bench_result result;
+    if (programme->dry) {
+        programme->runs_all = programme->runs_left += runs_of(programme, contest);
+        return;
+    }
     if (programme->runs_all == 0)
         count_runs(programme);
-    unsigned behind = programme->runs_left - runs_of(programme, contest); /* when this one has ended */
+    unsigned runs = runs_of(programme, contest);
+    unsigned behind = programme->runs_left > runs ? programme->runs_left - runs : 0; /* when this one has ended */
     for (unsigned i = 0; i < contest->count; i++) {
         unsigned attempts = contest->of[i].attempts;
         prepare(programme, contest, &contest->of[i]);
-        programme->runs_left -= 2 * attempts;
+        programme->runs_left -= programme->runs_left > 2 * attempts ? 2 * attempts : programme->runs_left;
     }
     for (unsigned round = 0; round < programme->rounds; round++) {
         for (unsigned i = 0; i < contest->count; i++) {
@@ -385,7 +390,7 @@ void programme_run(struct programme *programme, struct rows *rows, const char *w
         contest_rows(programme, programme->contest[i], rows, what);
 }
 
-void programme_end(struct programme *programme, struct rows *rows)
+void programme_free(struct programme *programme)
 {
     for (unsigned i = 0; i < programme->count; i++) {
         for (unsigned j = 0; j < programme->contest[i]->count; j++)
@@ -393,9 +398,14 @@ void programme_end(struct programme *programme, struct rows *rows)
                 free(programme->contest[i]->of[j].attempt[k].histogram);
         free(programme->contest[i]);
     }
+    programme->count = 0;
+}
+
+void programme_end(struct programme *programme, struct rows *rows)
+{
+    programme_free(programme);
     if (programme->repeated != 0)
         printf("\n%u runs were done again: the machine's own round trip had changed by more than 30 %% under them\n",
                programme->repeated);
     rows->failed |= programme->ours_failed;
-    programme->count = 0;
 }

@@ -48,6 +48,7 @@ struct programme {
     double overhead_s;         /* of a run beside its work, as it was of late */
     int64_t deadline_ns;       /* 0: none */
     double line_ns;            /* as it was last */
+    bool dry;                  /* count the runs that there will be, and run none */
     bool ours_failed;
 };
 
@@ -64,6 +65,7 @@ void contest_run(struct programme *programme, struct contest *contest);
 void contest_rows(struct programme *programme, struct contest *contest, struct rows *rows, const char *what);
 /* Runs all contests; rows of all. */
 void programme_run(struct programme *programme, struct rows *rows, const char *what);
+void programme_free(struct programme *programme); /* its contests */
 void programme_end(struct programme *programme, struct rows *rows);
 
 const struct contender *contest_find(const struct contest *contest, const char *system); /* NULL: not there, or failed */

@@ -9,7 +9,14 @@
 struct system {
     struct bench_peer peer; /* first: a link has its address */
     weir_kind kind;
+    bool full_fences;
 };
+
+/* What a kernel without asymmetric fences leaves: the senders fence.  The program is linked with --wrap. */
+static bool full_fences;
+bool __real_weir_os_can_fence_others(void);
+bool __wrap_weir_os_can_fence_others(void);
+bool __wrap_weir_os_can_fence_others(void) { return __real_weir_os_can_fence_others() && !full_fences; }
 
 static weir_channel *channel_of(const struct bench_end *end) { return end->priv; }
 
@@ -27,8 +34,10 @@ static bool open_end(struct bench_end *end)
     weir_channel *channel;
     char name[64];
     (void)snprintf(name, sizeof name, "Local/%s", end->link->name);
+    const struct system *system = (const struct system *)end->link->peer;
+    full_fences = system->full_fences;
     weir_channel_options options = {
-        .kind = ((const struct system *)end->link->peer)->kind,
+        .kind = system->kind,
         .capacity = work->capacity,
         .record_bytes = work->bytes,
         .wait = work->wait == BENCH_SLEEP ? WEIR_WAIT_SLEEP : WEIR_WAIT_SPIN,
@@ -188,7 +197,7 @@ static void pong_in_place(struct bench_end *back, struct bench_end *out)
             .name = label, .what = words, .can = WAITS | (abilities), .open = open_end, .produce = produce_##way,      \
             .consume = consume_##way, .ping = ping_##way, .pong = pong_##way, .close = close_end,                      \
         },                                                                                                             \
-        kind_of                                                                                                        \
+        kind_of, false                                                                                                 \
     }
 
 static const struct system systems[] = {
@@ -205,7 +214,15 @@ static const struct system systems[] = {
     SYSTEM("weir-broadcast", "channel, broadcast (lossy)", WEIR_BROADCAST, BENCH_BROADCAST | BENCH_LOSSY, copies),
 };
 
+static const struct system fenced = {
+    .peer = { .name = "weir-full-fences", .what = "channel, spsc, without asymmetric fences",
+              .can = WAITS | BENCH_SPSC | BENCH_BATCH | BENCH_LATENCY, .open = open_end, .produce = produce_copies,
+              .consume = consume_copies, .ping = ping_copies, .pong = pong_copies, .close = close_end },
+    .kind = WEIR_SPSC, .full_fences = true,
+};
+
 const struct bench_peer *bench_weir(uint32_t index)
 {
-    return index < sizeof systems / sizeof systems[0] ? &systems[index].peer : NULL;
+    const uint32_t count = sizeof systems / sizeof systems[0];
+    return index < count ? &systems[index].peer : index == count ? &fenced.peer : NULL;
 }
