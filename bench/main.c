@@ -49,6 +49,8 @@ static const struct command {
       "  --only SYSTEM,...     these systems alone\n" },
     { "targets", "the speeds that weir is to have: measured, needed, met or not", "target" COMMON, command_targets,
       "  --target N,...        of these alone (1 to 9)\n" },
+    { "all", "all of these: results.json, report.md and the plots' scripts in a folder", "out" COMMON, command_all,
+      "  --out DIR             where to (must be there)\n" },
 };
 
 static const struct command *find(const char *name)
@@ -114,6 +116,7 @@ int main(int argc, char **argv)
         return 0;
     }
     printf("weir-bench %s, %s, %s, %s\n", command->name, rows_commit(), rows_cpu(), rows_compiler());
+    rows.command = command->name;
     command->run(&options, &rows);
     systems_finish();
     bool written = options.json == NULL || rows_write(&rows, options.json);

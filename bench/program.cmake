@@ -6,7 +6,7 @@ add_custom_target(weir_bench_commit
     BYPRODUCTS bench_commit.h
     COMMENT "The commit that weir-bench is of" VERBATIM)
 
-add_executable(weir-bench main.c options.c rows.c rounds.c histogram.c systems.c kinds.c limits.c throughput.c latency.c compare.c scale.c startup.c targets.c
+add_executable(weir-bench main.c options.c rows.c rounds.c histogram.c systems.c kinds.c limits.c throughput.c latency.c compare.c scale.c startup.c targets.c report.c plots.c
     peers/stream.c peers/futex.c peers/weir_channels.c)
 add_dependencies(weir-bench weir_bench_commit)
 target_compile_definitions(weir-bench PRIVATE _GNU_SOURCE)

@@ -134,12 +134,12 @@ static void print(const struct row *row, bool heading)
 {
     char text[16];
     if (heading) {
-        printf("\n%s\n  %-26s %10s %10s %10s  %-5s", row->group, "", "median", "min", "max", "");
+        printf("\n%s\n  %-44s %10s %10s %10s  %-5s", row->group, "", "median", "min", "max", "");
         for (unsigned i = 0; i < row->extras; i++)
             printf(" %10s", row->extra[i].name);
         printf("\n");
     }
-    printf("  %-26s %10s", row->system, rows_number(row->median, text));
+    printf("  %-44s %10s", row->system, rows_number(row->median, text));
     printf(" %10s", rows_number(row->min, text));
     printf(" %10s  %-5s", rows_number(row->max, text), row->unit);
     for (unsigned i = 0; i < row->extras; i++)
@@ -162,7 +162,8 @@ void rows_add(struct rows *rows, const struct row *row)
         rows->of = more;
         rows->room = room;
     }
-    rows->of[rows->count++] = *row;
+    rows->of[rows->count] = *row;
+    rows->of[rows->count++].command = rows->command;
     print(row, rows->count == 1 || strcmp(rows->of[rows->count - 2].group, row->group) != 0);
 }
 

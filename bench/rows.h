@@ -12,7 +12,7 @@
 
 struct row {
     const char *what;      /* "throughput", "latency", "limits", ...: a word that stays */
-    char system[48];
+    char system[64];
     uint64_t bytes;
     uint32_t producers, consumers;
     const char *wait;      /* "spin", "sleep", or "" */
@@ -21,6 +21,7 @@ struct row {
     double median, min, max;
     unsigned rounds;
     char group[96];        /* the table it stands in */
+    const char *command;   /* that measured it; of the rows when it is added */
     struct {
         const char *name;  /* of another field of it */
         double value;
@@ -33,6 +34,7 @@ struct row {
 struct rows {
     struct row *of;
     size_t count, room;
+    const char *command;   /* under way */
     bool failed;           /* one of ours did not work, or there was no memory */
 };
 
