@@ -47,10 +47,12 @@ static const struct command {
       "  --capacity N          bytes that a queue is to hold (256K, and room for 8 messages)\n"
       "  --wait W,...          spin, sleep (both)\n"
       "  --only SYSTEM,...     these systems alone\n" },
-    { "targets", "the speeds that weir is to have: measured, needed, met or not", "target" COMMON, command_targets,
-      "  --target N,...        of these alone (1 to 9)\n" },
-    { "all", "all of these: results.json, report.md and the plots' scripts in a folder", "out" COMMON, command_all,
-      "  --out DIR             where to (must be there)\n" },
+    { "targets", "the speeds that weir is to have: measured, needed, met or not", "target only" COMMON, command_targets,
+      "  --target N,...        of these alone (1 to 9)\n"
+      "  --only SYSTEM,...     with these systems alone\n" },
+    { "all", "all of these: results.json, report.md and the plots' scripts in a folder", "out only" COMMON, command_all,
+      "  --out DIR             where to (must be there; .)\n"
+      "  --only SYSTEM,...     of these systems alone\n" },
 };
 
 static const struct command *find(const char *name)

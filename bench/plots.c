@@ -97,7 +97,7 @@ static void write_frame(FILE *file, const struct plot *plot, const struct frame 
             "set output '%s.svg'\n"
             "set title \"{/:Bold=20 %s}\\n{/=13 %s}\" noenhanced offset 0,0.4\nset title enhanced\n"
             "unset key\nset border 3 lc rgb '#999999'\nset tics nomirror textcolor rgb '#444444'\n"
-            "set grid xtics ytics lc rgb '#e5e5e5' lt 1 lw 1\nset rmargin 26\n"
+            "set grid xtics ytics lc rgb '#e5e5e5' lt 1 lw 1\nset rmargin 22\n"
             "set xlabel '%s' textcolor rgb '#444444'\nset ylabel '%s' textcolor rgb '#444444'\n"
             "set logscale xy\nset xrange [%g:%g]\nset yrange [%g:%g]\nset xtics (%s)\n",
             plot->file, plot->title, plot->note, plot->x, plot->y, pow(10, frame->x_low), pow(10, frame->x_high),
@@ -120,10 +120,14 @@ static void write_script(FILE *file, const struct plot *plot)
         fprintf(file, "E\n");
     }
     fprintf(file, "plot ");
-    for (unsigned i = 0; i < plot->count; i++)
-        fprintf(file, "%s$s%u with linespoints lc rgb '%s' lw %s dt %d pt %u ps %s", i == 0 ? "" : ", \\\n     ", i,
-                colour_of(plot, i), plot->series[i].ours ? "3" : "1.6", plot->series[i].ours ? 1 : 2,
-                plot->series[i].ours ? 7 : 6, plot->series[i].count > 24 ? "0" : plot->series[i].ours ? "0.6" : "0.5");
+    for (unsigned i = 0; i < plot->count; i++) {
+        const struct plot_series *series = &plot->series[i];
+        fprintf(file, "%s$s%u with %s lc rgb '%s' lw %s dt %d", i == 0 ? "" : ", \\\n     ", i,
+                series->count > 20 ? "lines" : "linespoints", colour_of(plot, i), series->ours ? "3" : "1.6",
+                series->ours ? 1 : 2);
+        if (series->count <= 20)
+            fprintf(file, " pt %u ps 0.6", series->ours ? 7u : 6u);
+    }
     fprintf(file, "\n");
 }
 

@@ -16,3 +16,10 @@ target_link_libraries(weir-bench PRIVATE weir_bench_systems weir_static m)
 target_link_options(weir-bench PRIVATE LINKER:--wrap=weir_os_can_fence_others)
 weir_compile_options(weir-bench)
 set_target_properties(weir-bench PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${WEIR_PROGRAM_DIR}")
+
+# Under sanitizers and without optimisation its runs mean nothing, and take long.
+if(WEIR_BUILD_TESTS AND NOT WEIR_SANITIZE AND NOT CMAKE_BUILD_TYPE STREQUAL "Debug")
+    add_test(NAME bench_commands COMMAND sh "${CMAKE_CURRENT_SOURCE_DIR}/test.sh")
+    set_tests_properties(bench_commands PROPERTIES LABELS bench TIMEOUT 120 RUN_SERIAL ON
+        ENVIRONMENT "WEIR_BENCH=$<TARGET_FILE:weir-bench>")
+endif()

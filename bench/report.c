@@ -207,7 +207,8 @@ static bool plot_throughput(const struct rows *rows, const char *folder)
     unsigned count = columns_of(rows, &choice, bytes_of, list);
     for (unsigned j = 0; j < count; j++)
         for (size_t i = 0; i < rows->count; i++)
-            if (chosen(&rows->of[i], &choice) && rows->of[i].bytes == list[j])
+            if (chosen(&rows->of[i], &choice) && rows->of[i].bytes == list[j] &&
+                strcmp(rows->of[i].system, "weir-full-fences") != 0)
                 plot_point(plot_series(&plot, rows->of[i].system, is_ours(&rows->of[i])), (double)list[j], rows->of[i].median);
     return plot_write(&plot, folder);
 }
@@ -234,11 +235,12 @@ static bool plot_latency(const struct rows *rows, const char *folder)
     static struct plot plot = {
         .file = "latency", .title = "Round trip of 64 bytes", .x = "share of trips that took at most so long", .y = "ns",
         .note = "both sides spin; two processes on two processors",
-        .x_ticks = "'50 %' 2, '90 %' 10, '99 %' 100, '99.9 %' 1000, '99.99 %' 10000, '99.999 %' 100000", .y_unit = 1,
+        .x_ticks = "'50 %%' 2, '90 %%' 10, '99 %%' 100, '99.9 %%' 1000, '99.99 %%' 10000, '99.999 %%' 100000", .y_unit = 1,
     };
     const struct choice choice = { "peers", "latency", "spin", NULL, 1, 1, 1 };
     for (size_t i = 0; i < rows->count; i++)
-        if (chosen(&rows->of[i], &choice) && rows->of[i].bytes == 64 && rows->of[i].histogram != NULL)
+        if (chosen(&rows->of[i], &choice) && rows->of[i].bytes == 64 && rows->of[i].histogram != NULL &&
+            strcmp(rows->of[i].system, "weir-full-fences") != 0)
             add_percentiles(plot_series(&plot, rows->of[i].system, is_ours(&rows->of[i])), &rows->of[i]);
     return plot_write(&plot, folder);
 }

@@ -52,8 +52,10 @@ bool contest_can(const struct bench_peer *peer, const struct bench_work *work, b
 void contest_add(const struct programme *programme, struct contest *contest, const struct bench_peer *peer,
                  const struct bench_work *work, bool latency)
 {
-    if (contest == NULL || peer == NULL || contest->count == CONTENDERS_MAX || !contest_can(peer, work, latency) ||
-        !options_has(&programme->options->only, peer->name))
+    if (contest == NULL || peer == NULL || contest->count == CONTENDERS_MAX || !contest_can(peer, work, latency))
+        return;
+    bool limit = systems_find(peer->name) != peer; /* the machine's own are never left out */
+    if (!limit && !options_has(&programme->options->only, peer->name))
         return;
     struct contender *contender = &contest->of[contest->count++];
     *contender = (struct contender){ .peer = peer, .work = *work, .latency = latency, .attempts = 1 };
