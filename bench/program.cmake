@@ -20,6 +20,17 @@ set_target_properties(weir-bench PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${WEIR_PRO
 # Under sanitizers and without optimisation its runs mean nothing, and take long.
 if(WEIR_BUILD_TESTS AND NOT WEIR_SANITIZE AND NOT CMAKE_BUILD_TYPE STREQUAL "Debug")
     add_test(NAME bench_commands COMMAND sh "${CMAKE_CURRENT_SOURCE_DIR}/test.sh")
-    set_tests_properties(bench_commands PROPERTIES LABELS bench TIMEOUT 120 RUN_SERIAL ON
+    set_tests_properties(bench_commands PROPERTIES LABELS bench TIMEOUT 300 RUN_SERIAL ON
         ENVIRONMENT "WEIR_BENCH=$<TARGET_FILE:weir-bench>")
+endif()
+
+# Instructions of each operation (valgrind's callgrind: the same on every repeat), with ceilings.
+add_executable(weir_bench_instructions instructions.c)
+target_compile_definitions(weir_bench_instructions PRIVATE _GNU_SOURCE)
+target_link_libraries(weir_bench_instructions PRIVATE weir_static)
+weir_compile_options(weir_bench_instructions)
+if(WEIR_BUILD_TESTS AND CMAKE_BUILD_TYPE STREQUAL "RelWithDebInfo" AND NOT WEIR_SANITIZE)
+    add_test(NAME bench_instructions COMMAND sh "${CMAKE_CURRENT_SOURCE_DIR}/instructions.sh")
+    set_tests_properties(bench_instructions PROPERTIES LABELS bench TIMEOUT 120 SKIP_RETURN_CODE 77
+        ENVIRONMENT "WEIR_INSTRUCTIONS=$<TARGET_FILE:weir_bench_instructions>;WEIR_CEILINGS=${CMAKE_CURRENT_SOURCE_DIR}/instructions.ceilings")
 endif()
