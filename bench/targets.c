@@ -87,6 +87,21 @@ static void verdict(struct course *course, const double *ratios, unsigned count,
     rows_add(course->rows, &row);
 }
 
+/* Round by round, one's worth over another's; of those rounds alone in which the machine's own round trip was alike beside
+ * both, if there are any: virtual machines move from one pair of processors to another, five times as far.  How many. */
+static unsigned pair(const struct contender *of, const struct contender *over, double ratio[ROUNDS_MAX])
+{
+    unsigned alike = 0, rounds = of->best->rounds;
+    for (unsigned i = 0; i < rounds; i++) {
+        double lines = of->best->line[i] / over->best->line[i];
+        if (lines > 1 / 1.3 && lines < 1.3)
+            ratio[alike++] = worth(of, i) / worth(over, i);
+    }
+    for (unsigned i = 0; alike == 0 && i < rounds; i++)
+        ratio[i] = worth(of, i) / worth(over, i);
+    return alike != 0 ? alike : rounds;
+}
+
 /* Ours over theirs, round by round. */
 static void compare(struct course *course, const struct contest *contest, enum group group, double needed, bool at_most,
                     const char *label)
@@ -99,9 +114,7 @@ static void compare(struct course *course, const struct contest *contest, enum g
         printf("  target %u: %s: there is nothing to compare with\n", course->number, label);
         return;
     }
-    for (unsigned i = 0; i < ours->best->rounds; i++)
-        ratio[i] = worth(ours, i) / worth(theirs, i);
-    verdict(course, ratio, ours->best->rounds, needed, at_most, ours->work.bytes, "%s: %s / %s", label, ours->peer->name,
+    verdict(course, ratio, pair(ours, theirs, ratio), needed, at_most, ours->work.bytes, "%s: %s / %s", label, ours->peer->name,
             theirs->peer->name);
 }
 
@@ -138,9 +151,7 @@ static void compare_two(struct course *course, const struct contender *of, const
     double ratio[ROUNDS_MAX];
     if (of->best == NULL || over->best == NULL)
         return;
-    for (unsigned i = 0; i < of->best->rounds; i++)
-        ratio[i] = worth(of, i) / worth(over, i);
-    verdict(course, ratio, of->best->rounds, needed, false, of->work.bytes, "%s", label);
+    verdict(course, ratio, pair(of, over, ratio), needed, false, of->work.bytes, "%s", label);
 }
 
 /* ---- the targets ---- */

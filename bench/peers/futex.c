@@ -9,7 +9,7 @@
 #define ASLEEP_NS 20000 /* by then the other side sleeps again */
 
 struct shared {
-    weir_atomic_u32 turn;  /* 2 * trip + 1: wake; 2 * trip + 2: it is awake */
+    uint32_t turn;         /* 2 * trip + 1: wake; 2 * trip + 2: it is awake */
     weir_atomic_u64 woken; /* when it was, in ticks */
 };
 
@@ -29,10 +29,10 @@ static void ping(struct bench_end *out, struct bench_end *back)
         int64_t until = bench_now_ns() + ASLEEP_NS;
         while (bench_now_ns() < until)
             weir_pause();
-        __atomic_store_n(&shared->turn.word, 2 * trip + 1, __ATOMIC_SEQ_CST);
+        __atomic_store_n(&shared->turn, 2 * trip + 1, __ATOMIC_SEQ_CST);
         uint64_t began = bench_ticks();
         (void)syscall(SYS_futex, &shared->turn, FUTEX_WAKE, 1, NULL, NULL, 0);
-        for (uint32_t turn = 0; __atomic_load_n(&shared->turn.word, __ATOMIC_ACQUIRE) != 2 * trip + 2;)
+        for (uint32_t turn = 0; __atomic_load_n(&shared->turn, __ATOMIC_ACQUIRE) != 2 * trip + 2;)
             if (!bench_wait(out, &turn))
                 return;
         if (trip >= out->work->warm_up)
@@ -46,14 +46,14 @@ static void pong(struct bench_end *back, struct bench_end *out)
     struct shared *shared = shared_of(back);
     (void)out;
     for (uint32_t trip = 0; trip < back->work->messages; trip++) {
-        while (__atomic_load_n(&shared->turn.word, __ATOMIC_ACQUIRE) != 2 * trip + 1) {
+        while (__atomic_load_n(&shared->turn, __ATOMIC_ACQUIRE) != 2 * trip + 1) {
             if (!bench_waited(back))
                 return;
             (void)syscall(SYS_futex, &shared->turn, FUTEX_WAIT, 2 * trip, NULL,
                           NULL, 0);
         }
         weir_store_rlx(&shared->woken, bench_ticks()); /* relaxed: the turn's store is behind it */
-        __atomic_store_n(&shared->turn.word, 2 * trip + 2, __ATOMIC_RELEASE);
+        __atomic_store_n(&shared->turn, 2 * trip + 2, __ATOMIC_RELEASE);
         back->received++;
     }
 }
