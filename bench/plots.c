@@ -99,7 +99,7 @@ static void write_frame(FILE *file, const struct plot *plot, const struct frame 
             "unset key\nset border 3 lc rgb '#999999'\nset tics nomirror textcolor rgb '#444444'\n"
             "set grid xtics ytics lc rgb '#e5e5e5' lt 1 lw 1\nset rmargin 22\n"
             "set xlabel '%s' textcolor rgb '#444444'\nset ylabel '%s' textcolor rgb '#444444'\n"
-            "set logscale xy\nset xrange [%g:%g]\nset yrange [%g:%g]\nset xtics (%s)\n",
+            "set logscale xy\nset format y '%%.0s%%c'\nset xrange [%g:%g]\nset yrange [%g:%g]\nset xtics (%s)\n",
             plot->file, plot->title, plot->note, plot->x, plot->y, pow(10, frame->x_low), pow(10, frame->x_high),
             pow(10, frame->y_low), pow(10, frame->y_high), plot->x_ticks);
 }

@@ -203,6 +203,7 @@ static bool plot_throughput(const struct rows *rows, const char *folder)
         .x_ticks = "'8 B' 8, '64 B' 64, '256 B' 256, '1 KiB' 1024, '4 KiB' 4096, '64 KiB' 65536", .y_unit = 1e6,
     };
     const struct choice choice = { "peers", "throughput", "spin", NULL, 1, 1, 1 };
+    plot.count = 0;
     uint64_t list[32];
     unsigned count = columns_of(rows, &choice, bytes_of, list);
     for (unsigned j = 0; j < count; j++)
@@ -217,13 +218,13 @@ static bool plot_throughput(const struct rows *rows, const char *folder)
 static void add_percentiles(struct plot_series *series, const struct row *row)
 {
     uint64_t all = 0, seen = 0;
-    double next = 1;
+    double next = 1.3;
     for (unsigned i = 0; i < row->histogram_length; i++)
         all += row->histogram[i][1];
     for (unsigned i = 0; i < row->histogram_length && seen < all; i++) {
         seen += row->histogram[i][1];
         double rarity = seen < all ? (double)all / (double)(all - seen) : (double)all;
-        if (rarity >= next && rarity <= 1e5) {
+        if (rarity >= next && rarity <= 2e4) {
             plot_point(series, rarity, (double)row->histogram[i][0]);
             next = rarity * 1.2;
         }
@@ -238,6 +239,7 @@ static bool plot_latency(const struct rows *rows, const char *folder)
         .x_ticks = "'50 %%' 2, '90 %%' 10, '99 %%' 100, '99.9 %%' 1000, '99.99 %%' 10000, '99.999 %%' 100000", .y_unit = 1,
     };
     const struct choice choice = { "peers", "latency", "spin", NULL, 1, 1, 1 };
+    plot.count = 0;
     for (size_t i = 0; i < rows->count; i++)
         if (chosen(&rows->of[i], &choice) && rows->of[i].bytes == 64 && rows->of[i].histogram != NULL &&
             strcmp(rows->of[i].system, "weir-full-fences") != 0)
@@ -253,6 +255,7 @@ static bool plot_scaling(const struct rows *rows, const char *folder)
         .x_ticks = "1, 2, 4, 8, 16, 32", .y_unit = 1e6,
     };
     static const char *const groups[] = { "scaling, mpsc", "scaling, mpmc", "scaling, gated", "scaling, broadcast" };
+    plot.count = 0;
     for (size_t i = 0; i < rows->count; i++) {
         const struct row *row = &rows->of[i];
         bool wanted = false;
