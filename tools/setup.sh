@@ -1,4 +1,4 @@
-# tools/setup.sh - sourced by tools/demo and tools/test: sees that what a build needs is there.
+# tools/setup.sh - sourced by tools/demo, tools/test and tools/bench: sees that what a build needs is there.
 
 say() { printf '%s\n' "$*" >&2; }
 
@@ -20,11 +20,40 @@ has_fuzzer() {
     return "$found"
 }
 
-# The Debian or Ubuntu packages behind the commands and headers that are missing.  $1 = build or test.
+# The package, if the archive has it and it is not there: a peer that a release does not have is left out.
+wanted_package() {
+    dpkg-query -W -f '${Status}' "$1" 2>/dev/null | grep -q 'ok installed' && return 0
+    if apt-cache show "$1" >/dev/null 2>&1; then
+        printf ' %s' "$1"
+    else
+        say "$1 is not to be had here: left out"
+    fi
+}
+
+# What weir-bench compares with, and what draws the plots.
+bench_packages() {
+    command -v pkg-config >/dev/null 2>&1 || printf ' pkg-config'
+    command -v g++ >/dev/null 2>&1 || printf ' g++'
+    pkg-config --exists liburcu-bp 2>/dev/null || printf ' liburcu-dev'
+    if ! command -v dpkg-query >/dev/null 2>&1; then
+        command -v gnuplot >/dev/null 2>&1 || printf ' gnuplot'
+        return 0
+    fi
+    apt-cache show gnuplot-nox >/dev/null 2>&1 ||
+        { apt-get update || sudo -n apt-get update; } >/dev/null 2>&1 </dev/null || true
+    command -v gnuplot >/dev/null 2>&1 || wanted_package gnuplot-nox
+    for package in libck-dev libdpdk-dev libqb-dev libzmq3-dev libnng-dev libboost-dev iceoryx libiceoryx-posh-dev \
+        libiceoryx-binding-c-dev; do
+        wanted_package "$package"
+    done
+}
+
+# The Debian or Ubuntu packages behind the commands and headers that are missing.  $1 = build, test or bench.
 missing_packages() {
     command -v cc >/dev/null 2>&1 && echo '#include <stdatomic.h>' | cc -E - >/dev/null 2>&1 || printf ' gcc libc6-dev'
     command -v cmake >/dev/null 2>&1 || printf ' cmake'
     command -v ninja >/dev/null 2>&1 || printf ' ninja-build'
+    [ "$1" != bench ] || bench_packages
     [ "$1" = test ] || return 0
     command -v g++ >/dev/null 2>&1 || printf ' g++'
     command -v clang >/dev/null 2>&1 && command -v clang++ >/dev/null 2>&1 || printf ' clang'
