@@ -1,6 +1,7 @@
 /* ipc/channel.c - opening and leaving. */
 #include <weir/base/fail.h>
 #include <weir/ipc/channel_terms.h>
+#include <weir/ipc/member.h>
 #include <weir/ipc/probe.h>
 
 #include <stdlib.h>
@@ -104,31 +105,20 @@ static weir_status choose_place(weir_channel *channel, weir_participant *before)
     return status == WEIR_EMPTY || status == WEIR_E_IN_USE ? WEIR_OK : status; /* the last one will do, later */
 }
 
-/* What stands there of the place's last holder is about to be changed, perhaps by one who is then refused. */
-static void introduce_begin(struct channel_cold *cold)
+/* Where it lies now: the view moves while the ring is looked at. */
+static weir_channel_member *own_member(const struct channel_cold *cold)
 {
     weir_channel_layout *layout = cold->view.base;
-    weir_store_rlx(&layout->member[cold->slot].introduced, 0);
-    /* order MEMBER rel: nobody's, before another's words.  Without it an observer can take some of them for the last
-     * holder's. */
-    weir_fence_rel();
+    return &layout->member[cold->slot];
 }
 
-/* Who it is, for whoever looks.  Relaxed, all of it: nothing is decided by it. */
+/* Who it is, behind what it agreed to. */
 static void introduce(struct channel_cold *cold)
 {
-    weir_channel_layout *layout = cold->view.base;
-    weir_channel_member *member = &layout->member[cold->slot];
     uint64_t process, pid_space;
     weir_os_process(&process, &pid_space);
-    weir_store_rlx(&member->process, process);
-    weir_store_rlx(&member->pid_space, pid_space);
-    weir_store_rlx(&member->since_ns, (uint64_t)weir_os_wall_ns());
-    for (unsigned i = 0; i < WEIR_COUNTS; i++)
-        weir_store_rlx(&member->count_before[i], weir_load_rlx(&member->count[i]));
     weir_channel_ask_alerts(cold, false); /* which a dead holder may have */
-    /* relaxed: it is announced behind it (edge SLOT), and only who has seen that looks for this generation */
-    weir_store_rlx(&member->introduced, weir_channel_introduced(cold->generation));
+    weir_member_introduce(own_member(cold), cold->generation, process, pid_space, (uint64_t)weir_os_wall_ns());
 }
 
 /* What others' threads look at stays where it is until close. */
@@ -152,7 +142,7 @@ static weir_status agree(weir_channel *channel, const struct terms *terms, weir_
     if (status == WEIR_OK)
         status = choose_place(channel, before);
     if (status == WEIR_OK)
-        introduce_begin(cold);
+        weir_member_begin(own_member(cold));
     if (status == WEIR_OK)
         status = check_identity(cold, terms->identity);
     if (status == WEIR_OK)

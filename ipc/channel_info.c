@@ -2,10 +2,9 @@
 #include <weir/base/fail.h>
 #include <weir/ipc/channel_look.h>
 #include <weir/ipc/channel_terms.h>
+#include <weir/ipc/member.h>
 
 #include <string.h>
-
-#define MEMBER_LOOKS 16 /* at a place whose holders come and go at each look */
 
 /* The ring as it is stated; one that is impossible, or of a kind that is not known here, is none: who attaches finds
  * that out. */
@@ -77,63 +76,15 @@ weir_status weir_channel_info(weir_channel *channel, weir_channel_facts *facts)
 
 /* ---- the places ---- */
 
-/* Relaxed: what makes them one holder's is said in one_member. */
-static void read_words(const weir_channel_member *member, weir_member *out)
-{
-    uint64_t count[WEIR_COUNTS], before[WEIR_COUNTS];
-    for (unsigned i = 0; i < WEIR_COUNTS; i++) { /* before first: what a holder has counted only grows */
-        before[i] = weir_load_rlx(&member->count_before[i]);
-        count[i] = weir_load_rlx(&member->count[i]);
-    }
-    out->identity = weir_load_rlx(&member->identity);
-    out->process = weir_load_rlx(&member->process);
-    out->pid_space = weir_load_rlx(&member->pid_space);
-    out->since_ns = weir_load_rlx(&member->since_ns);
-    out->all = (weir_counts){ count[WEIR_COUNT_MESSAGES], count[WEIR_COUNT_FULL], count[WEIR_COUNT_SLEPT],
-                              count[WEIR_COUNT_WOKEN], count[WEIR_COUNT_LOST], count[WEIR_COUNT_RECOVERED] };
-    for (unsigned i = 0; i < WEIR_COUNTS; i++)
-        count[i] -= before[i];
-    out->held = (weir_counts){ count[WEIR_COUNT_MESSAGES], count[WEIR_COUNT_FULL], count[WEIR_COUNT_SLEPT],
-                               count[WEIR_COUNT_WOKEN], count[WEIR_COUNT_LOST], count[WEIR_COUNT_RECOVERED] };
-}
-
-/* Looks at the place of that slot; WEIR_EMPTY where nobody has ever been.  Its holder announced itself behind its words,
- * and the next one says that it changes them before it does: if it has not said so behind them, they are the holder's. */
-static weir_status one_member(struct channel_cold *cold, uint32_t slot, weir_member *out)
-{
-    const weir_channel_layout *layout = cold->view.base;
-    const weir_channel_member *member = &layout->member[slot];
-    weir_participant seen;
-    bool same = false;
-    *out = (weir_member){ .known = false };
-    for (int look = 0; look < MEMBER_LOOKS && !out->known && !same; look++) {
-        weir_status status = weir_participant_look(cold->section, slot, &seen);
-        if (status != WEIR_OK)
-            return status;
-        if (seen.presence == WEIR_ABSENT)
-            return WEIR_EMPTY;
-        read_words(member, out);
-        /* order MEMBER acq: the words before the look at whose they are. */
-        weir_fence_acq();
-        out->known = weir_load_rlx(&member->introduced) == weir_channel_introduced(seen.generation);
-        same = weir_participant_glance(cold->section, slot).generation == seen.generation;
-    }
-    if (!out->known) /* all: each only grows */
-        *out = (weir_member){ .all = out->all };
-    out->generation = seen.generation;
-    out->deaths = seen.deaths;
-    out->presence = seen.presence;
-    return WEIR_OK;
-}
-
 weir_status weir_look_at_members(struct channel_cold *cold, weir_member *out, uint32_t max, uint32_t *count)
 {
     struct channel_shape shape;
     bool ring = stated_shape(cold, &shape);
     uint32_t producers = weir_channel_producers(cold), found = 0;
     for (uint32_t slot = 0; slot < producers + weir_channel_consumers(cold); slot++) {
-        weir_member one;
-        weir_status status = one_member(cold, slot, &one);
+        weir_member one = { .known = false };
+        const weir_channel_layout *layout = cold->view.base;
+        weir_status status = weir_member_look(cold->section, slot, &layout->member[slot], &one);
         if (status == WEIR_EMPTY)
             continue;
         if (status != WEIR_OK)

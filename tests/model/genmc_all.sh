@@ -42,7 +42,8 @@ defines() {
         model_mpmc:race | model_mpmc:batch | model_mpmc:lap_* | model_mpmc:claimer_* | model_mpmc:adopt* | \
         model_mpmc:producer_dies)
         echo -DMODEL_GENMC_WAITS=0 ;;
-    model_wake_shared:*) echo -DMODEL_GENMC_RETURNS=1 ;;
+    model_wake_shared:shared_*) echo -DMODEL_GENMC_RETURNS=1 ;;
+    model_wake_shared:drain_*) echo -DMODEL_GENMC_RETURNS=0 ;;
     esac
 }
 

@@ -97,7 +97,7 @@ static void read_all(void) { read_to_the_end(&rig.reader, 0); }
 /* Looks so often, and once more at the end. */
 static void read_some(void)
 {
-    uint64_t next = 0;
+    uint64_t next = rig.reader.number - FIRST;
     for (unsigned i = 0; i < rig.looks; i++)
         (void)look(&rig.reader, &next);
 }
@@ -119,7 +119,16 @@ static void setup_few(void) { setup(UINT64_MAX - 7, 3, 8, 1); }
 static void setup_padding(void) { setup(CAPACITY - 24, 2, 16, 1); }
 static void setup_batch(void) { setup(CAPACITY - 32, 4, 8, 2); }
 static void setup_lap(void) { setup(0, MODEL_BOUND(7, 4), 24, 1), rig.looks = MODEL_BOUND(2, 1); }
-static void setup_death(void) { setup(0, 7, 24, 1), rig.looks = 1; }
+/* The first records are there, and read. */
+static void setup_death(void)
+{
+    setup(0, MODEL_BOUND(0, 5), 24, 1);
+    write_all();
+    read_all();
+    rig.records = 7;
+    rig.looks = 1;
+}
+
 static void setup_overrun(void) { setup(0, MODEL_BOUND(9, 7), 24, 1), rig.looks = MODEL_BOUND(3, 1); }
 static void setup_laps(void) { setup(8, MODEL_BOUND(8, 6), 32, 1); }
 

@@ -82,6 +82,13 @@ static void write_rest(weir_broadcast_gated_writer *w)
 
 static void write_all(void) { write_rest(&rig.writer); }
 
+/* In setup. */
+static void write_first(unsigned count)
+{
+    for (; rig.written < count; rig.written++)
+        MODEL_ASSERT(put(&rig.writer, false) == WEIR_OK);
+}
+
 /* Whoever is held up for good gives up: a reader died that nobody tells it of. */
 static void write_some(void)
 {
@@ -146,25 +153,34 @@ static void join_new(void) { join_and_read(WEIR_BROADCAST_GATED_NEWEST, LAP); }
 
 /* ---- records and room ---- */
 
-static void setup_two(void) { setup(CAPACITY - 24, 4, 2); }
-static void setup_none(void) { setup(0, 5, 0); }
+static void setup_two(void)
+{
+    setup(CAPACITY - 24, 4, 2);
+    write_first(MODEL_BOUND(0, 2));
+}
+
+static void setup_none(void)
+{
+    setup(0, 5, 0);
+    write_first(MODEL_BOUND(0, LAP));
+}
 
 /* One reader, who has released the whole lap. */
-static void setup_lap(void)
+static void setup_lap_of(unsigned records)
 {
-    setup(0, LAP + 2, 1);
-    for (; rig.written < LAP; rig.written++)
-        MODEL_ASSERT(put(&rig.writer, false) == WEIR_OK);
+    setup(0, records, 1);
+    write_first(LAP);
     read_to(&rig.reader[0], LAP, true);
 }
+
+static void setup_lap(void) { setup_lap_of(LAP + 2); }
 
 /* Reader 0 is behind what is announced: it came while a writer announced that, and died.  That writer was told a lie
  * here, which comes to the same. */
 static void setup_behind(void)
 {
     setup(0, LAP + 2, 2);
-    for (; rig.written < LAP; rig.written++)
-        MODEL_ASSERT(put(&rig.writer, false) == WEIR_OK);
+    write_first(LAP);
     read_to(&rig.reader[1], LAP, true);
     MODEL_ASSERT(weir_broadcast_gated_recover(&rig.writer, 0, 1) == WEIR_OK);
     MODEL_ASSERT(weir_broadcast_gated_ask(&rig.writer, 8) == WEIR_OK);
@@ -206,9 +222,17 @@ static void write_batch(void)
 
 static void setup_batch(void) { setup(0, 4, 1); }
 
+/* As read_a; under GenMC it gives the batch back at once, and reads no more. */
+static void read_batch(void)
+{
+    read_to(&rig.reader[0], MODEL_BOUND(rig.records, LAP), MODEL_BOUND(true, false));
+    if (MODEL_BOUND(false, true))
+        weir_broadcast_gated_release(&rig.reader[0]);
+}
+
 MODEL(joins_batch) = { .name = "gated: a reader comes into a batch", .setup = setup_batch,
                        .threads = { { .name = "writer", .run = write_batch },
-                                    { .name = "reader a", .run = read_a },
+                                    { .name = "reader a", .run = read_batch },
                                     { .name = "newcomer", .run = join_old } },
                        .preemptions = 1, .stale = 1, .must_reach = MARK_OLD | MARK_NEW | MARK_FULL, .random = 20000 };
 
@@ -225,7 +249,9 @@ static void succeed(void)
     write_rest(&rig.heir);
 }
 
-MODEL(writer_dies) = { .name = "gated: the writer is killed", .setup = setup_lap,
+static void setup_writer_dies(void) { setup_lap_of(LAP + MODEL_BOUND(2, 1)); }
+
+MODEL(writer_dies) = { .name = "gated: the writer is killed", .setup = setup_writer_dies,
                        .threads = { { .name = "writer", .run = write_all, .victim = true },
                                     { .name = "newcomer", .run = join_old },
                                     { .name = "next writer", .run = succeed, .after = 1 } },
@@ -311,9 +337,8 @@ static void nothing(void) {}
 
 static void setup_told(void)
 {
-    setup(0, LAP + 2, 1);
-    for (; rig.written < LAP; rig.written++)
-        MODEL_ASSERT(put(&rig.writer, false) == WEIR_OK);
+    setup(0, LAP + MODEL_BOUND(2, 1), 1);
+    write_first(LAP);
 }
 
 MODEL(told) = { .name = "gated: the writer is told of a death", .setup = setup_told,

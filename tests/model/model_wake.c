@@ -92,15 +92,19 @@ static void setup_light(void) { setup(false); }
 
 static weir_status send_some(unsigned count);
 
-/* The lane is full before they begin. */
-static void setup_no_room(bool full_fence)
+/* Some messages are there before they begin: two fill the lane. */
+static void setup_sent(bool full_fence, unsigned count)
 {
     setup(full_fence);
-    MODEL_ASSERT(send_some(2) == WEIR_OK);
+    MODEL_ASSERT(send_some(count) == WEIR_OK);
 }
 
-static void setup_no_room_full(void) { setup_no_room(true); }
-static void setup_no_room_light(void) { setup_no_room(false); }
+static void setup_no_room_full(void) { setup_sent(true, 2); }
+static void setup_no_room_light(void) { setup_sent(false, 2); }
+static void setup_room_full(void) { setup_sent(true, MODEL_BOUND(0, 1)); }
+static void setup_room_light(void) { setup_sent(false, MODEL_BOUND(0, 1)); }
+static void setup_left_full(void) { setup_sent(true, MODEL_BOUND(0, 2)); }
+static void setup_left_light(void) { setup_sent(false, MODEL_BOUND(0, 2)); }
 
 /* ---- what they do ---- */
 
@@ -133,10 +137,10 @@ static weir_status receive_some(unsigned count)
 static void send_one(void) { MODEL_ASSERT(send_some(1) == WEIR_OK); }
 static void send_two(void) { MODEL_ASSERT(send_some(2) == WEIR_OK); }
 static void send_three(void) { MODEL_ASSERT(send_some(3) == WEIR_OK); }
-static void send_four(void) { MODEL_ASSERT(send_some(4) == WEIR_OK); }
+static void send_many(void) { MODEL_ASSERT(send_some(MODEL_BOUND(4, 3)) == WEIR_OK); }
 static void receive_two(void) { MODEL_ASSERT(receive_some(2) == WEIR_OK); }
 static void receive_three(void) { MODEL_ASSERT(receive_some(3) == WEIR_OK); }
-static void receive_four(void) { MODEL_ASSERT(receive_some(4) == WEIR_OK); }
+static void receive_many(void) { MODEL_ASSERT(receive_some(MODEL_BOUND(4, 2)) == WEIR_OK); }
 
 static void send_batch(void)
 {
@@ -226,11 +230,11 @@ static void receive_and_leave(void)
 WAKE(message, "messages", send_two, receive_two, MARK_SLEPT, 3, 2);
 WAKE(place, "in place", send_in_place, receive_two, MARK_SLEPT, 3, 2);
 WAKE(batch, "a batch", send_batch, receive_two, MARK_SLEPT, 3, 2);
-WAKE(room, "room", send_four, receive_four, MARK_SLEPT, 2, 2);
+WAKE_AFTER(setup_room, room, "room", send_many, receive_many, MARK_SLEPT, 2, 2);
 WAKE_AFTER(setup_no_room, no_room, "room in a full lane", send_three, receive_three, MARK_SLEPT, 3, 2);
 WAKE(drained, "drain", drain, receive_one_in_place, MARK_SLEPT, 3, 2);
 WAKE(closed, "the producer leaves", send_and_leave, receive_to_the_end, MARK_SLEPT | MARK_CLOSED, 3, 2);
-WAKE(left, "the consumer leaves", send_to_the_end, receive_and_leave, MARK_SLEPT | MARK_CLOSED, 2, 2);
+WAKE_AFTER(setup_left, left, "the consumer leaves", send_to_the_end, receive_and_leave, MARK_SLEPT | MARK_CLOSED, 2, 2);
 
 /* ---- a cancel ---- */
 
@@ -262,7 +266,7 @@ MODEL(producer_dies) = { .name = "wake: the producer is killed", .setup = setup_
                                       { .name = "consumer", .run = receive_to_the_end } },
                          .preemptions = 3, .stale = 2, .kills = 1,
                          .must_reach = MARK_SLEPT | MARK_DIED | MARK_CLOSED | MARK_TIMEOUT, .random = 20000 };
-MODEL(consumer_dies) = { .name = "wake: the consumer is killed", .setup = setup_full,
+MODEL(consumer_dies) = { .name = "wake: the consumer is killed", .setup = setup_left_full,
                          .threads = { { .name = "producer", .run = send_to_the_end },
                                       { .name = "consumer", .run = receive_and_leave, .victim = true } },
                          .preemptions = 2, .stale = 2, .kills = 1,

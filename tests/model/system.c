@@ -8,8 +8,15 @@
 #include "system.h"
 
 static int64_t clock_ns;
+static unsigned next_holder[MODEL_THREADS]; /* of each slot; 0: none */
 
-void system_begin(void) { clock_ns = 0; }
+void system_begin(void)
+{
+    clock_ns = 0;
+    model_zero(next_holder, sizeof next_holder);
+}
+
+void system_succeeds(unsigned slot, unsigned thread) { next_holder[slot] = thread; }
 
 bool weir_os_sleep(weir_atomic_u32 *word, uint32_t value, int64_t ns)
 {
@@ -32,7 +39,7 @@ void weir_os_yield(void) { MODEL_ASSERT(!"nobody spins here"); }
 weir_status weir_os_slot_held(weir_os_section *os, uint32_t slot, bool *held)
 {
     (void)os;
-    *held = !model_ended(slot + 1);
+    *held = !model_ended(slot + 1) || (next_holder[slot] != 0 && !model_ended(next_holder[slot]));
     return WEIR_OK;
 }
 

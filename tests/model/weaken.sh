@@ -1,11 +1,11 @@
 #!/bin/sh
 # tests/model/weaken.sh - is every memory order needed, and would its loss be seen?
 #
-# Every ordered operation in ring/, in the sleep/wake handshake, and in the registry's grace periods, says "order NAME rel|acq|sc"
-# (scripts/order_edges.sh sees to that).  Each is weakened once, alone, in a copy of the sources: a load, store or
-# read-modify-write loses that order, a fence is taken away.  Then a model must fail.  The harnesses whose first
-# comment names the edge ("edges: ...") are tried first, then all others.  A site that no model can see is listed with
-# its reason in weaken.expected; one that is listed and is seen after all is a failure too.
+# Every ordered operation in ring/, in the sleep/wake handshake, in a place's words (ipc/member.h), and in the registry's
+# grace periods, says "order NAME rel|acq|sc" (scripts/order_edges.sh sees to that).  Each is weakened once, alone, in a
+# copy of the sources: a load, store or read-modify-write loses that order, a fence is taken away.  Then a model must
+# fail.  The harnesses whose first comment names the edge ("edges: ...") are tried first, then all others.  A site that no
+# model can see is listed with its reason in weaken.expected; one that is listed and is seen after all is a failure too.
 #
 #   weaken.sh [EDGE]...   WEIR_SOURCE_DIR: the source tree; WEIR_INCLUDE_DIRS: where <weir/base/version.h> is; CC
 #
@@ -149,9 +149,9 @@ sites() {
 
 all_sites() {
     for file in "$source"/ring/*.[ch] "$source"/ipc/channel.h "$source"/ipc/channel_wait.c "$source"/ipc/watch.h \
-        "$source"/naming/grace.h "$source"/naming/epoch.h; do
+        "$source"/ipc/member.h "$source"/naming/grace.h "$source"/naming/epoch.h; do
         sites "$file" "${file#"$source"/}"
-    done | awk '$1 !~ /^ipc/ || $3 == "WAKE" || $3 == "WATCH"'
+    done | awk '$1 !~ /^ipc/ || $3 == "WAKE" || $3 == "WATCH" || $3 == "MEMBER"'
 }
 
 case ${1:-} in
