@@ -62,6 +62,7 @@ missing_packages() {
     echo '#include <sys/sdt.h>' | cc -E - >/dev/null 2>&1 || printf ' systemtap-sdt-dev'
     pkg-config --exists criterion 2>/dev/null || printf ' libcriterion-dev'
     pkg-config --exists liburcu-bp 2>/dev/null || printf ' liburcu-dev'
+    command -v valgrind >/dev/null 2>&1 || printf ' valgrind'
 }
 
 # Installs what is missing, or says how and ends.
