@@ -8,7 +8,7 @@
 #define IDLE_NS (2 * SLEEP_NS)      /* and where they are not: a wake costs 60 us on a virtual machine, */
 #define IDLE_AFTER_NS INT64_C(1000000000) /* and a blocked process is to take less than 0.1 % of a core */
 #define ALONE_NS (4 * SLEEP_NS)     /* where they are not and nobody could die: who comes wakes us */
-#define PAUSES_MAX 32               /* between two looks at the ring: see pace */
+#define PAUSES_MAX 128              /* between two looks at the ring: see pace */
 #define LOOKS_PER_CLOCK 16          /* looks at the ring between two looks at the clock */
 
 /* ---- waking ---- */

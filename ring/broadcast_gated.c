@@ -119,6 +119,8 @@ weir_status weir_broadcast_gated_writer_attach(weir_broadcast_gated_writer *w, v
     w->lane.pos = pos;
     w->lane.head_pos = pos - capacity; /* no reader that was waited for is further back */
     w->lane.limit_pos = pos;           /* so the first record asks */
+    w->lane.cleared_pos = WEIR_SPSC_NOT_CLEARED;
+    w->lane.prepare_max = WEIR_SPSC_PREPARE_MAX;
     return WEIR_OK;
 }
 
@@ -197,6 +199,7 @@ static weir_status move_limit(weir_broadcast_gated_writer *w)
             lag = again;
     }
     uint64_t head_pos = end_pos - lag;
+    lane->prepare_max = lag <= WEIR_SPSC_NEAR ? WEIR_SPSC_PREPARE_MAX : 0;
     if ((int64_t)(head_pos - lane->head_pos) > 0) {
         lane->head_pos = head_pos;
         lane->limit_pos = head_pos + lane->capacity;

@@ -149,6 +149,8 @@ weir_status weir_spsc_producer_attach(weir_spsc_producer *p, void *mem, uint64_t
     p->pos = pos;
     p->head_pos = head_pos;
     p->limit_pos = head_pos + capacity;
+    p->cleared_pos = WEIR_SPSC_NOT_CLEARED;
+    p->prepare_max = WEIR_SPSC_PREPARE_MAX;
     return WEIR_OK;
 }
 
@@ -191,6 +193,7 @@ static weir_status read_head(weir_spsc_producer *p)
         return producer_poison(p, head_pos);
     p->head_pos = head_pos;
     p->limit_pos = head_pos + p->capacity;
+    p->prepare_max = published_pos - head_pos <= WEIR_SPSC_NEAR ? WEIR_SPSC_PREPARE_MAX : 0;
     return WEIR_OK;
 }
 

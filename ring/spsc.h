@@ -40,6 +40,9 @@ WEIR_BEGIN_DECLS
 #define WEIR_SPSC_CAPACITY_MAX (UINT64_C(1) << 46)
 #define WEIR_SPSC_CONTROL 256u /* bytes before the data: two line pairs */
 #define WEIR_SPSC_COPY_MAX 512u /* bytes; above it memcpy is as fast */
+#define WEIR_SPSC_PREPARE_MAX 2048u /* bytes of a record; of longer ones the copying takes longer than the waiting */
+#define WEIR_SPSC_NEAR 1024u /* bytes that a consumer who waits for each record is behind at most */
+#define WEIR_SPSC_NOT_CLEARED UINT64_C(1) /* no position: those are multiples of 8 */
 
 /* A record's header is one 64-bit word: a tag above, the payload's length in bytes below.  0 is "nothing yet". */
 #define WEIR_SPSC_HEADER 8u
@@ -57,6 +60,9 @@ typedef struct weir_spsc_producer {
     uint64_t batch_header; /* an open batch: its first header, not stored yet; 0: no batch is open */
     uint32_t reserved;     /* an open reservation: its payload bytes + 1; 0: none is open */
     uint32_t record_max;   /* bytes */
+    uint64_t cleared_pos;  /* the word there, ahead of the records, is a 0 (weir_spsc_prepare), or NOT_CLEARED */
+    /* Seldom written, on another line. */
+    uint32_t prepare_max;  /* bytes of a record that is worth to be prepared for; 0 while the consumer is far behind */
     uint64_t batch_pos;    /* where the open batch's first header goes */
     uint64_t reserved_pos; /* where the reserved record's header goes */
     uint64_t head_pos;     /* the consumer's position as last believed */
@@ -160,15 +166,31 @@ static inline void weir_spsc_flush(weir_spsc_producer *p)
     p->batch_header = 0;
 }
 
-/* Makes the record at start_pos the ring's last one.  Its bytes are in place, unless more follows. */
+/* Makes the lines of the next record the producer's own, while nobody waits for them: it clears the word behind a record of
+ * the same size at end_pos, and stores a 0 in each line before that.  So the next push, if it is such a record, waits for
+ * no line but the first, which the consumer looks at.  All of this room is free, and headers lead there last.
+ * The position of the cleared word, or NOT_CLEARED. */
+static inline uint64_t weir_spsc_prepare(const weir_spsc_producer *p, uint64_t end_pos, uint64_t size)
+{
+    uint64_t mask = p->capacity - 1, next_pos = end_pos + size;
+    if (size > p->prepare_max || size >= p->capacity - (end_pos & mask) ||
+        (int64_t)(p->limit_pos - WEIR_SPSC_HEADER - next_pos) < 0)
+        return WEIR_SPSC_NOT_CLEARED;
+    /* relaxed, all of them: reached through headers that are stored behind them with release. */
+    weir_store_rlx(weir_word_at(p->data, next_pos & mask), 0);
+    uint64_t last_line = next_pos & ~(uint64_t)(WEIR_LINE - 1);
+    for (uint64_t pos = (end_pos | (WEIR_LINE - 1)) + 1; (int64_t)(last_line - pos) > 0; pos += WEIR_LINE)
+        weir_store_rlx(weir_word_at(p->data, pos & mask), 0);
+    return next_pos;
+}
+
+/* Makes the record at start_pos the ring's last one.  Its bytes are in place, unless more follows.  What is private is
+ * stored behind what is not: a store to another line between two to the ring costs as much as a record. */
 static inline void weir_spsc_finish(weir_spsc_producer *p, uint64_t start_pos, uint64_t len, bool more)
 {
-    uint64_t mask = p->capacity - 1;
-    uint64_t own_pos = p->pos;
+    uint64_t mask = p->capacity - 1, size = weir_spsc_size(len);
+    uint64_t own_pos = p->pos, end_pos = start_pos + size;
     uint64_t header = WEIR_SPSC_DATA | len;
-    p->pos = start_pos + weir_spsc_size(len);
-    if (WEIR_UNLIKELY(p->reserved != 0))
-        p->reserved = 0;
     if (WEIR_UNLIKELY(start_pos != own_pos)) {
         /* relaxed: the consumer comes here only through the padding's header, which is stored with or after it. */
         weir_store_rlx(weir_word_at(p->data, start_pos & mask), header);
@@ -177,18 +199,25 @@ static inline void weir_spsc_finish(weir_spsc_producer *p, uint64_t start_pos, u
     if (more && p->batch_header == 0) { /* its word stays 0: nothing behind it can be reached */
         p->batch_pos = own_pos;
         p->batch_header = header;
-    } else if (more) {
+        p->pos = end_pos;
+    } else if (more || WEIR_UNLIKELY(p->batch_header != 0)) {
         weir_store_rlx(weir_word_at(p->data, own_pos & mask), header); /* relaxed: reached through the first alone */
-    } else if (WEIR_UNLIKELY(p->batch_header != 0)) {
-        weir_store_rlx(weir_word_at(p->data, own_pos & mask), header); /* relaxed: as above */
-        weir_spsc_flush(p);
+        p->pos = end_pos;
+        if (!more)
+            weir_spsc_flush(p);
     } else {
         /* relaxed: the word behind reads as "nothing yet" once the header below is seen, by its release. */
-        weir_store_rlx(weir_word_at(p->data, p->pos & mask), 0);
+        if (p->cleared_pos != end_pos)
+            weir_store_rlx(weir_word_at(p->data, end_pos & mask), 0);
         /* order SPSC-DATA rel: the record's bytes, and the 0 behind it, before its header.  Without it the consumer can
          * see the length and an older lap's bytes. */
         weir_store_rel(weir_word_at(p->data, own_pos & mask), header);
+        uint64_t cleared_pos = weir_spsc_prepare(p, end_pos, size);
+        p->pos = end_pos;
+        p->cleared_pos = cleared_pos;
     }
+    if (WEIR_UNLIKELY(p->reserved != 0))
+        p->reserved = 0;
 }
 
 /* Copies a payload to where it stands 8-byte aligned.  No store crosses a cache line, which an unaligned vector store
@@ -285,6 +314,8 @@ static inline weir_status weir_spsc_reserve(weir_spsc_producer *p, uint64_t len,
         return status;
     p->reserved = (uint32_t)len + 1;
     p->reserved_pos = start_pos;
+    if ((int64_t)(p->cleared_pos - start_pos - weir_spsc_size(len)) < 0)
+        p->cleared_pos = WEIR_SPSC_NOT_CLEARED; /* the caller may write there */
     *slot = p->data + (start_pos & (p->capacity - 1)) + WEIR_SPSC_HEADER;
     return WEIR_OK;
 }
@@ -364,6 +395,12 @@ static inline void weir_spsc_release(weir_spsc_consumer *c)
     weir_store_rel(c->head, c->pos);
 }
 
+static inline void weir_spsc_copy_out(void *buffer, const void *msg, uint64_t len)
+{
+    if (len != 0)
+        WEIR_PAYLOAD_READ(buffer, msg, len);
+}
+
 /* weir_spsc_pop_more copies the next record into buffer and moves on; its room is given back by a later release or pop.
  *
  * Progress: wait-free.  Ordering: acquire (edge SPSC-DATA).  Safe against any bytes: the length is read once.
@@ -381,8 +418,10 @@ static inline weir_status weir_spsc_pop_more(weir_spsc_consumer *c, void *buffer
         c->pos = pos;
         return WEIR_E_TOO_SMALL;
     }
-    if (*len != 0)
-        WEIR_PAYLOAD_READ(buffer, msg, *len);
+    if (*len == size_bytes) /* a size that the compiler may know */
+        weir_spsc_copy_out(buffer, msg, size_bytes);
+    else
+        weir_spsc_copy_out(buffer, msg, *len);
     return WEIR_OK;
 }
 
