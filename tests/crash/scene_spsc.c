@@ -80,7 +80,7 @@ static void set_committed(scene *s, uint32_t before, uint32_t after)
 
 /* ---- start states ---- */
 
-#define START_STATES (2 * 16 * 4 * 3 * 5 * 3 * 3 * 3)
+#define START_STATES (3 * 16 * 4 * 3 * 5 * 3 * 3 * 3)
 #define LENGTHS 6
 
 static uint64_t length_by(const scene *s, uint64_t choice)
@@ -94,7 +94,7 @@ static uint64_t length_by(const scene *s, uint64_t choice)
 static void make_ring(crash_world *w, scene *s, uint64_t *state)
 {
     static const uint64_t base[] = { 1 << 20, UINT64_C(1) << 32, UINT64_C(1) << 63, 0 };
-    uint64_t capacity = crash_digit(state, 2) != 0 ? 64 : 128;
+    uint64_t capacity = UINT64_C(64) << crash_digit(state, 3); /* of 256, records have whole lines in them */
     uint64_t offset = crash_digit(state, 16) * 8;
     uint64_t start_pos = base[crash_digit(state, 4)] - 64 + offset;
     uint64_t history = crash_digit(state, 3);
