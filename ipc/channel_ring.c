@@ -17,7 +17,7 @@ weir_status weir_channel_view(weir_channel *channel, uint64_t bytes, uint64_t ro
         else if (cold->view.base != NULL)
             (void)weir_view_unmap(&cold->view);
         cold->view = whole;
-        cold->room = room;
+        cold->room = room > whole.size ? room : whole.size; /* all of the content is mapped in any case */
         if (channel->alive != CHANNEL_ALIVE) {
             cold->layout = whole.base;
             channel->peer = cold->role == WEIR_PRODUCER ? &cold->layout->consumer : &cold->layout->member[0].sleeper;

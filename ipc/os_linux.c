@@ -8,7 +8,6 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -126,9 +125,12 @@ int64_t weir_os_wall_ns(void)
 void weir_os_process(uint64_t *process, uint64_t *pid_space)
 {
     int saved = errno;
-    struct stat space;
+    char space[64]; /* "pid:[4026531836]"; stat(2) of what it points to tells the same and takes twice as long */
+    const size_t prefix = sizeof "pid:[" - 1;
+    ssize_t len = readlink("/proc/self/ns/pid", space, sizeof space - 1);
+    space[len > 0 ? len : 0] = 0;
     *process = (uint64_t)getpid();
-    *pid_space = stat("/proc/self/ns/pid", &space) == 0 ? (uint64_t)space.st_ino : 0;
+    *pid_space = len > (ssize_t)prefix ? strtoull(space + prefix, NULL, 10) : 0;
     errno = saved;
 }
 

@@ -5,6 +5,9 @@
 
 #ifdef WEIR_HAVE_SDT
 #include <sys/sdt.h>
+#ifdef __clang__ /* its macros give nothing for "...", which clang says of the line that uses them (gcc: of a system header) */
+#pragma clang diagnostic ignored "-Wgnu-zero-variadic-macro-arguments"
+#endif
 #define WEIR_PROBE2(name, a, b) DTRACE_PROBE2(weir, name, a, b)
 #define WEIR_PROBE3(name, a, b, c) DTRACE_PROBE3(weir, name, a, b, c)
 #else

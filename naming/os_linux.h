@@ -181,8 +181,12 @@ weir_status weir_linux_remove_stale(const struct weir_place *place, int fd, cons
  * and leave. */
 weir_status weir_linux_fill(weir_os_section *os, const weir_os_request *request);
 
-/* weir_linux_sweep takes stale sections of this user away: that name's, and a bounded number of both scopes. */
-void weir_linux_sweep(const char *path, const weir_name *name);
+/* weir_linux_sweep takes stale sections of this user away: a bounded number of both scopes, and not what was asked for.
+ * place: of that scope, as weir_place_open left it; opened: it said OK.  What the place's file is, is lost. */
+void weir_linux_sweep(struct weir_place *place, bool opened, const weir_name *asked);
+
+/* weir_linux_sweep_name takes that section away, whatever its mode, if it is stale and this user's.  True: it did. */
+bool weir_linux_sweep_name(const char *path, const weir_name *name);
 
 /* ---- where a name lives (os_linux_place.c) ---- */
 

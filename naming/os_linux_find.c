@@ -214,12 +214,12 @@ static weir_status take_room(weir_os_section *os, const weir_os_request *request
 static weir_status link_file(const struct weir_place *place, int fd)
 {
     char self[64];
-    (void)snprintf(self, sizeof self, "/proc/self/fd/%d", fd);
     if (weir_linux.linkat(fd, "", place->dir, place->file, AT_EMPTY_PATH) == 0)
         return WEIR_OK;
     if (errno == EEXIST)
         return WEIR_LINUX_AGAIN;
     /* Without CAP_DAC_READ_SEARCH the call above says ENOENT; the long way needs /proc. */
+    (void)snprintf(self, sizeof self, "/proc/self/fd/%d", fd);
     if (weir_linux.linkat(AT_FDCWD, self, place->dir, place->file, AT_SYMLINK_FOLLOW) == 0)
         return WEIR_OK;
     struct stat dir;
@@ -359,12 +359,18 @@ static weir_status make_again(struct weir_place *place, weir_os_section *os, con
 /* ---- the contract of os.h ---- */
 
 /* One look at the name.  AGAIN: it changed meanwhile. */
-static weir_status attempt(weir_os_section *os, const weir_os_request *request, bool *created)
+static weir_status attempt(weir_os_section *os, const weir_os_request *request, bool sweeps, bool *created)
 {
     struct weir_place place;
+    struct weir_detail detail;
     weir_status status = weir_place_open(&place, os->dir, os->name.scope, request->may_create);
     bool opened = status == WEIR_OK;
     int fd = -1;
+    if (sweeps) {
+        weir_detail_save(&detail);
+        weir_linux_sweep(&place, opened, &os->name);
+        weir_detail_restore(&detail); /* what a sweep could not take away is no fault of this call */
+    }
     os->persistent = *created = false;
     if (opened) {
         weir_place_name(&place, &os->name);
@@ -409,16 +415,20 @@ static weir_status acquire(weir_os_section *os, const weir_os_request *request, 
     struct weir_detail detail;
     int64_t wait = 0;
     int no_space = 0;
-    for (bool first = true;; first = false) {
+    bool sweeps = os->access == WEIR_READ_WRITE, swept_name = !sweeps;
+    for (;; sweeps = false) {
         weir_status status = weir_linux_enter();
         if (status != WEIR_OK)
             return status;
-        if (first && os->access == WEIR_READ_WRITE) {
+        status = attempt(os, request, sweeps, created);
+        if (status == WEIR_E_PERMISSION && !swept_name) { /* perhaps a stale one of this user: of a wider mode, say */
             weir_detail_save(&detail);
-            weir_linux_sweep(os->dir, &os->name);
-            weir_detail_restore(&detail); /* what a sweep could not take away is no fault of this call */
+            swept_name = true;
+            if (weir_linux_sweep_name(os->dir, &os->name))
+                status = WEIR_LINUX_AGAIN;
+            else
+                weir_detail_restore(&detail);
         }
-        status = attempt(os, request, created);
         if (status == WEIR_OK)
             weir_linux_list_add(os);
         weir_linux_leave();

@@ -40,45 +40,57 @@ static bool sweep_one(struct weir_place *place, const weir_name *name, bool *use
 }
 
 /* All that it meets until it has met SWEEP_LIVE_MAX in use, beginning at a random one of the first directory block, so
- * that short-lived processes do not look at the same few for ever. */
-static void sweep(const char *path, weir_scope scope)
+ * that short-lived processes do not look at the same few for ever.  Not at what was asked for: who asks looks itself. */
+static void sweep(struct weir_place *place, weir_scope scope, const weir_name *asked)
 {
-    struct weir_place place;
-    if (weir_place_open(&place, path, scope, false) == WEIR_OK) {
-        char block[BLOCK] __attribute__((aligned(8)));
-        int live = 0;
-        ssize_t len = weir_linux.getdents(place.dir, block, sizeof block);
-        /* Where in the block to begin; a second pass takes what stands before. */
-        ssize_t from = 0, skip = len > 0 ? weir_linux_now_ns() / 1000 % len : 0;
-        while (len > 0 && from < skip)
-            from += ((struct dirent64 *)(void *)(block + from))->d_reclen;
-        for (int pass = 0; pass < 2; pass++) {
-            ssize_t at = pass == 0 ? from : 0, end = pass == 0 ? len : from;
-            while (at < end && live < SWEEP_LIVE_MAX) {
-                struct dirent64 *entry = (struct dirent64 *)(void *)(block + at);
-                at += entry->d_reclen;
-                weir_name name;
-                bool used;
-                if ((entry->d_type == DT_REG || entry->d_type == DT_UNKNOWN) &&
-                    weir_place_of_file(entry->d_name, scope, &name)) {
-                    (void)sweep_one(&place, &name, &used);
-                    live += used;
-                }
+    char block[BLOCK] __attribute__((aligned(8)));
+    int live = 0;
+    ssize_t len = weir_linux.getdents(place->dir, block, sizeof block);
+    /* Where in the block to begin; a second pass takes what stands before. */
+    ssize_t from = 0, skip = len > 0 ? weir_linux_now_ns() / 1000 % len : 0;
+    while (len > 0 && from < skip)
+        from += ((struct dirent64 *)(void *)(block + from))->d_reclen;
+    for (int pass = 0; pass < 2; pass++) {
+        ssize_t at = pass == 0 ? from : 0, end = pass == 0 ? len : from;
+        while (at < end && live < SWEEP_LIVE_MAX) {
+            struct dirent64 *entry = (struct dirent64 *)(void *)(block + at);
+            at += entry->d_reclen;
+            weir_name name;
+            bool used;
+            if ((entry->d_type == DT_REG || entry->d_type == DT_UNKNOWN) &&
+                weir_place_of_file(entry->d_name, scope, &name) && strcmp(name.text, asked->text) != 0) {
+                (void)sweep_one(place, &name, &used);
+                live += used;
             }
         }
     }
-    weir_place_close(&place);
 }
 
-void weir_linux_sweep(const char *path, const weir_name *name)
+void weir_linux_sweep(struct weir_place *place, bool opened, const weir_name *asked)
+{
+    struct weir_place other;
+    if (opened) /* or it may be another's directory */
+        sweep(place, asked->scope, asked);
+    if (place->base >= 0 && asked->scope == WEIR_LOCAL) {
+        other.base = -1;
+        other.dir = place->base; /* it stays the place's */
+        other.path = place->path;
+        other.local[0] = 0;
+        sweep(&other, WEIR_GLOBAL, asked);
+    } else if (asked->scope == WEIR_GLOBAL) {
+        if (weir_place_open(&other, place->path, WEIR_LOCAL, false) == WEIR_OK)
+            sweep(&other, WEIR_LOCAL, asked);
+        weir_place_close(&other);
+    }
+}
+
+bool weir_linux_sweep_name(const char *path, const weir_name *name)
 {
     struct weir_place place;
     bool used;
-    if (weir_place_open(&place, path, name->scope, false) == WEIR_OK) /* whatever its mode, and wherever it stands */
-        (void)sweep_one(&place, name, &used);
+    bool removed = weir_place_open(&place, path, name->scope, false) == WEIR_OK && sweep_one(&place, name, &used);
     weir_place_close(&place);
-    sweep(path, WEIR_LOCAL);
-    sweep(path, WEIR_GLOBAL);
+    return removed;
 }
 
 /* ---- looking at one ---- */

@@ -65,7 +65,9 @@ static weir_status open_local(struct weir_place *place, bool create)
 
 weir_status weir_place_open(struct weir_place *place, const char *path, weir_scope scope, bool create)
 {
-    *place = (struct weir_place){ .base = -1, .dir = -1, .path = path };
+    place->path = path;
+    place->local[0] = place->file[0] = 0; /* not all of it: most is never touched */
+    place->dir = -1;
     place->base = weir_linux.openat(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
     if (place->base < 0)
         return weir_linux_fail("cannot open the shared-memory directory (WEIR_SHM_DIR, else /dev/shm)", path);
@@ -104,7 +106,9 @@ bool weir_place_names(const struct weir_place *place, int fd)
 void weir_place_by_path(struct weir_place *place, const weir_os_section *os)
 {
     const char *word = os->name.text + os->name.word_off;
-    *place = (struct weir_place){ .base = AT_FDCWD, .dir = AT_FDCWD, .path = os->dir };
+    place->base = place->dir = AT_FDCWD;
+    place->path = os->dir;
+    place->local[0] = 0;
     if (os->name.scope == WEIR_GLOBAL) {
         (void)snprintf(place->file, sizeof place->file, "%.4096s/" WEIR_PLACE_GLOBAL "%s", os->dir, word);
     } else {

@@ -49,13 +49,24 @@ static uint64_t number_after(const char *text, const char *key)
 
 #define NO_LIMIT (UINT64_C(1) << 62) /* cgroup v1 says "none" as a number near 2^63 */
 
-/* One of a cgroup's files as a number; false where there is none, or it says "max". */
-static bool cgroup_number(const char *folder, const char *file, uint64_t *value)
+#define FOLDER_MAX 4096
+#define FILE_MAX 64 /* bytes of room that a folder's path has behind it, for a file's */
+
+/* One of a cgroup's files, 0-terminated; -1 where there is none.  The folder's path comes back as it was. */
+static ssize_t cgroup_read(char *folder, const char *file, char *text, size_t size)
 {
-    char path[4096 + 64], text[64];
-    int len = snprintf(path, sizeof path, "%s/%s", folder, file);
-    if (len < 0 || (size_t)len >= sizeof path || weir_linux_read_file(path, text, sizeof text) <= 0 || text[0] < '0' ||
-        text[0] > '9')
+    size_t end = strlen(folder);
+    (void)snprintf(folder + end, FILE_MAX, "/%s", file);
+    ssize_t len = weir_linux_read_file(folder, text, size);
+    folder[end] = 0;
+    return len;
+}
+
+/* One of them as a number; false where there is none, or it says "max". */
+static bool cgroup_number(char *folder, const char *file, uint64_t *value)
+{
+    char text[64];
+    if (cgroup_read(folder, file, text, sizeof text) <= 0 || text[0] < '0' || text[0] > '9')
         return false;
     *value = strtoull(text, NULL, 10);
     return *value < NO_LIMIT;
@@ -70,7 +81,7 @@ static const struct cgroup_files cgroup_v1 = { "memory.limit_in_bytes", "memory.
 
 /* Room for need bytes left in one cgroup; UINT64_MAX where it has no limit.  Who takes the last page of it is killed at
  * the next, be that of a page table, or of another process: so some is kept. */
-static uint64_t cgroup_room(const char *folder, const struct cgroup_files *files, uint64_t need)
+static uint64_t cgroup_room(char *folder, const struct cgroup_files *files, uint64_t need)
 {
     uint64_t max, current;
     if (!cgroup_number(folder, files->max, &max) || !cgroup_number(folder, files->current, &current))
@@ -79,21 +90,43 @@ static uint64_t cgroup_room(const char *folder, const struct cgroup_files *files
     if (room >= need + kept)
         return room - kept;
     /* Clean file pages are given up under pressure before anybody is killed. */
-    char path[4096 + 64], stat[8192];
-    (void)snprintf(path, sizeof path, "%s/memory.stat", folder);
-    if (weir_linux_read_file(path, stat, sizeof stat) > 0)
+    char stat[8192];
+    if (cgroup_read(folder, "memory.stat", stat, sizeof stat) > 0)
         room += number_after(stat, files->inactive) + number_after(stat, files->active);
     room = room < max ? room : max;
     return room > kept ? room - kept : 0;
 }
 
+/* The least room in the cgroup at path under root and its ancestors, if it is less than *least; folder: whose. */
+static void cgroup_and_ancestors(const char *root, const char *path, const struct cgroup_files *files, uint64_t need,
+                                 uint64_t *least, char folder[FOLDER_MAX])
+{
+    char here[FOLDER_MAX + FILE_MAX];
+    size_t root_len = strlen(root);
+    int len = snprintf(here, FOLDER_MAX, "%s%s", root, strcmp(path, "/") == 0 ? "" : path);
+    if (len < 0 || len >= FOLDER_MAX)
+        return;
+    for (;;) { /* the root's last */
+        uint64_t room = cgroup_room(here, files, need);
+        if (room < *least) {
+            *least = room;
+            memcpy(folder, here, strlen(here) + 1); /* its room for a file is empty again */
+        }
+        char *slash = strrchr(here + root_len, '/');
+        if (slash == NULL)
+            return;
+        *slash = 0;
+    }
+}
+
 /* The least room among this process's memory cgroup and its ancestors, and which one that is. */
-static uint64_t cgroups_room(uint64_t need, char folder[4096])
+static uint64_t cgroups_room(uint64_t need, char folder[FOLDER_MAX])
 {
     char list[4096];
     if (weir_linux_read_file("/proc/self/cgroup", list, sizeof list) <= 0)
         return UINT64_MAX;
     uint64_t least = UINT64_MAX;
+    const char *unified = NULL;
     char *save = NULL;
     for (char *line = strtok_r(list, "\n", &save); line != NULL; line = strtok_r(NULL, "\n", &save)) {
         char *controllers = strchr(line, ':');
@@ -102,26 +135,15 @@ static uint64_t cgroups_room(uint64_t need, char folder[4096])
             continue;
         *path++ = 0;
         controllers++;
-        bool v1 = strcmp(controllers, "memory") == 0;
-        if (!v1 && *controllers != 0)
-            continue;
-        const char *root = v1 ? "/sys/fs/cgroup/memory" : "/sys/fs/cgroup";
-        for (;;) { /* the cgroup, then each ancestor; the root's last */
-            char here[4096];
-            int len = snprintf(here, sizeof here, "%s%s", root, path);
-            uint64_t room = len > 0 && (size_t)len < sizeof here
-                                ? cgroup_room(here, v1 ? &cgroup_v1 : &cgroup_v2, need)
-                                : UINT64_MAX;
-            if (room < least) {
-                least = room;
-                (void)snprintf(folder, 4096, "%s", here);
-            }
-            char *slash = strrchr(path, '/');
-            if (slash == NULL || *path == 0)
-                break;
-            *slash = 0;
+        if (strcmp(controllers, "memory") == 0) { /* it is in one hierarchy only */
+            cgroup_and_ancestors("/sys/fs/cgroup/memory", path, &cgroup_v1, need, &least, folder);
+            return least;
         }
+        if (*controllers == 0)
+            unified = path;
     }
+    if (unified != NULL)
+        cgroup_and_ancestors("/sys/fs/cgroup", unified, &cgroup_v2, need, &least, folder);
     return least;
 }
 
@@ -145,8 +167,9 @@ static weir_status check_filesystem(int fd, uint64_t need, const char *dir)
 /* Only memory file systems take memory that nobody can write back. */
 static weir_status check_memory(int fd, uint64_t need)
 {
-    char a[WEIR_SIZE_TEXT_MAX], b[WEIR_SIZE_TEXT_MAX], folder[4096] = "";
+    char a[WEIR_SIZE_TEXT_MAX], b[WEIR_SIZE_TEXT_MAX], folder[FOLDER_MAX];
     struct statfs fs;
+    folder[0] = 0;
     if (fstatfs(fd, &fs) != 0 || (fs.f_type != TMPFS_MAGIC && (unsigned long)fs.f_type != RAMFS_MAGIC))
         return WEIR_OK;
     uint64_t room = cgroups_room(need, folder);

@@ -89,10 +89,16 @@ static weir_status map_node(weir_view *out, weir_section *section, uint64_t offs
         return weir_fail(WEIR_E_NO_MEMORY, "no memory for a view's record");
     *node = (struct weir_view_node){ .next = section->views, .offset = offset, .size = size_bytes, .access = access,
                                      .growing = growing };
-    weir_status status = weir_os_map(&section->os, section->content_off + offset, size_bytes, access,
-                                     !section->reserved && !growing, &node->base);
+    bool whole = !section->reserved && (!growing || size_bytes <= section->size); /* no room behind the content */
+    weir_status status = weir_os_map(&section->os, section->content_off + offset, size_bytes, access, whole,
+                                     &node->base);
     if (status == WEIR_OK) {
-        status = make_ready(section, node, 0, UINT64_MAX);
+        if (growing && whole) {
+            node->reached = size_bytes;
+            status = weir_os_prepare(&section->os, node->base, size_bytes, access);
+        } else {
+            status = make_ready(section, node, 0, UINT64_MAX);
+        }
         if (status != WEIR_OK)
             weir_os_unmap(&section->os, node->base, size_bytes);
     }
