@@ -169,6 +169,8 @@ static weir_status pop_as(hostile_ring *r, uint64_t random, bool more)
     bool before = (random & 1) != 0, redelivered = before;
     weir_status status = more ? weir_mpmc_pop_more(rx(r), to, size, &len, &lane, &redelivered)
                               : weir_mpmc_pop(rx(r), to, size, &len, &lane, &redelivered);
+    if (rx(r)->count > count) /* lanes that the call has taken in */
+        count = rx(r)->count;
     if (status == WEIR_OK || status == WEIR_E_TOO_SMALL)
         HOSTILE_CHECK(lane < count && (len <= size) == (status == WEIR_OK) && len <= record_max);
     else
