@@ -40,7 +40,7 @@ WEIR_BEGIN_DECLS
 #define WEIR_SPSC_CAPACITY_MAX (UINT64_C(1) << 46)
 #define WEIR_SPSC_CONTROL 256u /* bytes before the data: two line pairs */
 #define WEIR_SPSC_COPY_MAX 512u /* bytes; above it memcpy is as fast */
-#define WEIR_SPSC_PREPARE_MAX 2048u /* bytes of a record; of longer ones the copying takes longer than the waiting */
+#define WEIR_SPSC_PREPARE_MAX 2048u /* bytes of a record: from 1 KiB on it brings little */
 #define WEIR_SPSC_NEAR 1024u /* bytes that a consumer who waits for each record is behind at most */
 #define WEIR_SPSC_NOT_CLEARED UINT64_C(1) /* no position: those are multiples of 8 */
 

@@ -54,7 +54,7 @@ static void close_end(struct bench_end *end) { (void)weir_channel_close(channel_
 /* Consumers that share learn from each other that all was received, so they look up now and then. */
 static weir_timeout patience(const struct bench_end *end)
 {
-    return end->work->shape == BENCH_MPMC && end->work->consumers > 1 ? WEIR_MILLISECONDS(2) : WEIR_FOREVER;
+    return bench_shares(end) ? WEIR_MILLISECONDS(BENCH_LOOK_UP_MS) : WEIR_FOREVER;
 }
 
 /* A status that is not OK: is it but "nothing yet"?  false to the loop either way; of an error it then leaves. */
@@ -151,44 +151,7 @@ BENCH_INLINE const void *peek(struct bench_end *end, uint32_t bytes)
 
 BENCH_INLINE void release(struct bench_end *end) { (void)weir_release(channel_of(end)); }
 
-static void produce_copies(struct bench_end *end)
-{
-    if (end->work->batch > 1)
-        BENCH_BY_SIZE(bench_produce_arrays, end, send_many);
-    else
-        BENCH_BY_SIZE(bench_produce_copies, end, send_one);
-}
-
-static void consume_copies(struct bench_end *end)
-{
-    if (end->work->batch > 1)
-        BENCH_BY_SIZE(bench_consume_arrays, end, receive_many);
-    else
-        BENCH_BY_SIZE(bench_consume_copies, end, receive_one);
-}
-
-static void produce_in_place(struct bench_end *end) { BENCH_BY_SIZE(bench_produce_in_place, end, reserve, commit); }
-static void consume_in_place(struct bench_end *end) { BENCH_BY_SIZE(bench_consume_in_place, end, peek, release); }
-
-static void ping_copies(struct bench_end *out, struct bench_end *back)
-{
-    BENCH_BY_SIZE(bench_ping_copies, out, back, send_one, receive_one);
-}
-
-static void pong_copies(struct bench_end *back, struct bench_end *out)
-{
-    BENCH_BY_SIZE(bench_pong_copies, back, out, send_one, receive_one);
-}
-
-static void ping_in_place(struct bench_end *out, struct bench_end *back)
-{
-    BENCH_BY_SIZE(bench_ping_in_place, out, back, reserve, commit, peek, release);
-}
-
-static void pong_in_place(struct bench_end *back, struct bench_end *out)
-{
-    BENCH_BY_SIZE(bench_pong_in_place, back, out, reserve, commit, peek, release);
-}
+#include "weir_sides.h"
 
 #define WAITS (BENCH_SPIN | BENCH_SLEEP | BENCH_NO_PACING)
 #define SYSTEM(label, words, kind_of, abilities, way)                                                                  \

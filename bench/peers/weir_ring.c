@@ -86,44 +86,7 @@ BENCH_INLINE const void *peek(struct bench_end *end, uint32_t bytes)
 
 BENCH_INLINE void release(struct bench_end *end) { weir_spsc_release(&ring_of(end)->rx); }
 
-static void produce_copies(struct bench_end *end)
-{
-    if (end->work->batch > 1)
-        BENCH_BY_SIZE(bench_produce_arrays, end, send_many);
-    else
-        BENCH_BY_SIZE(bench_produce_copies, end, send_one);
-}
-
-static void consume_copies(struct bench_end *end)
-{
-    if (end->work->batch > 1)
-        BENCH_BY_SIZE(bench_consume_arrays, end, receive_many);
-    else
-        BENCH_BY_SIZE(bench_consume_copies, end, receive_one);
-}
-
-static void produce_in_place(struct bench_end *end) { BENCH_BY_SIZE(bench_produce_in_place, end, reserve, commit); }
-static void consume_in_place(struct bench_end *end) { BENCH_BY_SIZE(bench_consume_in_place, end, peek, release); }
-
-static void ping_copies(struct bench_end *out, struct bench_end *back)
-{
-    BENCH_BY_SIZE(bench_ping_copies, out, back, send_one, receive_one);
-}
-
-static void pong_copies(struct bench_end *back, struct bench_end *out)
-{
-    BENCH_BY_SIZE(bench_pong_copies, back, out, send_one, receive_one);
-}
-
-static void ping_in_place(struct bench_end *out, struct bench_end *back)
-{
-    BENCH_BY_SIZE(bench_ping_in_place, out, back, reserve, commit, peek, release);
-}
-
-static void pong_in_place(struct bench_end *back, struct bench_end *out)
-{
-    BENCH_BY_SIZE(bench_pong_in_place, back, out, reserve, commit, peek, release);
-}
+#include "weir_sides.h"
 
 #define SYSTEM(label, words, way)                                                                                      \
     {                                                                                                                  \
