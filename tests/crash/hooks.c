@@ -44,12 +44,19 @@ void crash_payload_read(void *to, const void *from, uint64_t len)
     }
 }
 
+/* A file's own name: before it the compiler writes the folder as it was told of it, which is not one way. */
+static const char *base_name(const char *file)
+{
+    const char *slash = strrchr(file, '/');
+    return slash == NULL ? file : slash + 1;
+}
+
 /* A header's places are in every file that includes it: those of one line are one place. */
 static bool is_first(const struct crash_site *site, uint64_t *hits)
 {
     *hits = 0;
     for (const struct crash_site *other = __start_crash_sites; other < __stop_crash_sites; other++) {
-        if (other->line != site->line || strcmp(other->file, site->file) != 0)
+        if (other->line != site->line || strcmp(base_name(other->file), base_name(site->file)) != 0)
             continue;
         if (other < site)
             return false;

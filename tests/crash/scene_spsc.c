@@ -80,12 +80,12 @@ static void set_committed(scene *s, uint32_t before, uint32_t after)
 
 /* ---- start states ---- */
 
-#define START_STATES (3 * 16 * 4 * 3 * 5 * 3 * 3 * 3)
-#define LENGTHS 6
+#define START_STATES (4 * 16 * 4 * 3 * 5 * 3 * 3 * 3)
+#define LENGTHS 7
 
 static uint64_t length_by(const scene *s, uint64_t choice)
 {
-    static const uint64_t lens[LENGTHS - 1] = { 0, 1, 8, 13, 24 };
+    static const uint64_t lens[LENGTHS - 1] = { 0, 1, 8, 13, 24, 120 };
     uint64_t max = weir_spsc_record_max(s->r.capacity);
     return choice < LENGTHS - 1 && lens[choice] < max ? lens[choice] : max;
 }
@@ -94,7 +94,7 @@ static uint64_t length_by(const scene *s, uint64_t choice)
 static void make_ring(crash_world *w, scene *s, uint64_t *state)
 {
     static const uint64_t base[] = { 1 << 20, UINT64_C(1) << 32, UINT64_C(1) << 63, 0 };
-    uint64_t capacity = UINT64_C(64) << crash_digit(state, 3); /* of 256, records have whole lines in them */
+    uint64_t capacity = UINT64_C(64) << crash_digit(state, 4); /* of 256 and 512, records have whole lines in them */
     uint64_t offset = crash_digit(state, 16) * 8;
     uint64_t start_pos = base[crash_digit(state, 4)] - 64 + offset;
     uint64_t history = crash_digit(state, 3);

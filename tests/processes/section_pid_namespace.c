@@ -51,8 +51,8 @@ static void inside(const struct wires *w)
 
     section_job job = { .name = NAME, .open = true };
     holder h = holder_start(section_job_begin, NULL, &job);
-    (void)close(h.go);
     CHECK(kill(h.pid, SIGKILL) == 0 && support_wait(h.pid) == -SIGKILL);
+    (void)close(h.go); /* not before: it would end by itself */
 
     pid_t child = fork();
     if (child == 0) { /* process 3 or so in here, another number out there */
