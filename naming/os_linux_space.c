@@ -23,16 +23,11 @@ ssize_t weir_linux_read_file(const char *path, char *text, size_t size)
     int fd = weir_linux.openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
     if (fd < 0)
         return -1;
-    size_t len = 0;
-    while (len < size - 1) {
-        ssize_t got = weir_linux.pread(fd, text + len, size - 1 - len, (off_t)len);
-        if (got <= 0)
-            break;
-        len += (size_t)got;
-    }
-    text[len] = 0;
+    /* One read: each of these files is one record, which the kernel gives whole or as far as there is room. */
+    ssize_t len = weir_linux.pread(fd, text, size - 1, 0);
+    text[len > 0 ? len : 0] = 0;
     (void)weir_linux.close(fd);
-    return (ssize_t)len;
+    return len;
 }
 
 /* The number behind key at the start of a line of text; 0 where there is none. */
