@@ -74,6 +74,16 @@ static const struct cgroup_files cgroup_v2 = { "memory.max", "memory.current", "
 static const struct cgroup_files cgroup_v1 = { "memory.limit_in_bytes", "memory.usage_in_bytes",
                                                "total_inactive_file ", "total_active_file " };
 
+/* Clean file pages are given up under pressure before anybody is killed.  Not inline: its room on the stack is large, and
+ * mostly not needed. */
+static __attribute__((noinline)) uint64_t cgroup_file_pages(char *folder, const struct cgroup_files *files)
+{
+    char stat[8192];
+    if (cgroup_read(folder, "memory.stat", stat, sizeof stat) <= 0)
+        return 0;
+    return number_after(stat, files->inactive) + number_after(stat, files->active);
+}
+
 /* Room for need bytes left in one cgroup; UINT64_MAX where it has no limit.  Who takes the last page of it is killed at
  * the next, be that of a page table, or of another process: so some is kept. */
 static uint64_t cgroup_room(char *folder, const struct cgroup_files *files, uint64_t need)
@@ -84,10 +94,7 @@ static uint64_t cgroup_room(char *folder, const struct cgroup_files *files, uint
     uint64_t room = max > current ? max - current : 0, kept = KEPT + need / KEPT_OF;
     if (room >= need + kept)
         return room - kept;
-    /* Clean file pages are given up under pressure before anybody is killed. */
-    char stat[8192];
-    if (cgroup_read(folder, "memory.stat", stat, sizeof stat) > 0)
-        room += number_after(stat, files->inactive) + number_after(stat, files->active);
+    room += cgroup_file_pages(folder, files);
     room = room < max ? room : max;
     return room > kept ? room - kept : 0;
 }

@@ -73,7 +73,7 @@ typedef enum weir_access {
 #define WEIR_NOT_DUMPED 0x100000u /* views are kept out of core dumps (wanted by default) */
 #define WEIR_MAP_NAME 0x200000u   /* views show the section's name in /proc/PID/maps (wanted by default) */
 
-#define WEIR_INIT_BYTES_MAX 8192u /* of weir_section_options.init_bytes */
+#define WEIR_INIT_BYTES_MAX 4608u /* of weir_section_options.init_bytes: a copy of it is made on the stack */
 
 /* How a section is made or opened; all zero is a good start.  NULL stands for all zero. */
 typedef struct weir_section_options {
