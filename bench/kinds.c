@@ -13,6 +13,8 @@ const struct kind kinds[] = {
     { "mpmc", { "weir-mpmc", "weir-mpmc-in-place" }, BENCH_MPMC, true, true },
     { "gated", { "weir-gated" }, BENCH_BROADCAST, false, true },
     { "broadcast", { "weir-broadcast" }, BENCH_BROADCAST, false, true },
+    { "latest", { "weir-latest" }, BENCH_BROADCAST, false, true },
+    { "mailbox", { "weir-mailbox" }, BENCH_MPSC, true, false },
     { NULL, { NULL }, 0, false, false },
 };
 

@@ -17,7 +17,7 @@ static const struct command {
       "  --bytes N,...         sizes of the shared buffer (64K,256K,1M,8M)\n" },
     { "throughput", "weir's kinds, one way: messages a second", "kind bytes producers consumers capacity batch wait only"
       COMMON, command_throughput,
-      "  --kind K,...          spsc, mpsc, mpsc-ordered, mpmc, gated, broadcast (all)\n"
+      "  --kind K,...          spsc, mpsc, mpsc-ordered, mpmc, gated, broadcast, latest, mailbox (all)\n"
       "  --bytes N,...         of a message (8,64,256,1K,4K,64K,1M)\n"
       "  --producers N,...     of those kinds that may have several (2)\n"
       "  --consumers N,...     likewise (2)\n"

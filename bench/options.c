@@ -30,7 +30,7 @@ static const struct option {
     { "rounds", NUMBERS, offsetof(struct options, rounds), 3, 31, NULL },
     { "run-ms", NUMBERS, offsetof(struct options, run_ms), 1, 10000, NULL },
     { "target", NUMBERS, offsetof(struct options, target), 1, 9, NULL },
-    { "kind", WORDS, offsetof(struct options, kind), 0, 0, "spsc mpsc mpsc-ordered mpmc gated broadcast" },
+    { "kind", WORDS, offsetof(struct options, kind), 0, 0, "spsc mpsc mpsc-ordered mpmc gated broadcast latest mailbox" },
     { "wait", WORDS, offsetof(struct options, wait), 0, 0, "spin sleep" },
     { "only", WORDS, offsetof(struct options, only), 0, 0, NULL },
 };

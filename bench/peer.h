@@ -84,6 +84,7 @@ struct bench_peer {
     const char *what;      /* a few words and the version */
     uint32_t can;          /* BENCH_ bits */
     uint32_t bytes_max;    /* of a message; 0: any */
+    uint32_t (*bytes_limit)(void); /* the same where the system has a say; NULL: bytes_max */
     uint64_t (*memory)(const struct bench_work *work); /* bytes that a link shares; NULL: none */
 
     bool (*begin)(void);   /* once, before the first run (a daemon); NULL: nothing to do */
@@ -128,6 +129,7 @@ double bench_ns_per_tick(void);
 bool bench_all_taken(struct bench_end *end, uint64_t more);
 /* A side has waited for another `turn` times.  false: the parent has given up, leave. */
 bool bench_waited(struct bench_end *end);
+bool bench_goes_on(const struct bench_end *end); /* the same of a side that does not wait */
 /* What went wrong in this side; the parent prints it.  The side then leaves. */
 void bench_fail(struct bench_end *end, const char *error);
 

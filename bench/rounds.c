@@ -45,7 +45,8 @@ struct contest *programme_contest(struct programme *programme, const char *forma
 bool contest_can(const struct bench_peer *peer, const struct bench_work *work, bool latency)
 {
     uint32_t needed = work->shape | work->wait | (work->batch > 1 ? BENCH_BATCH : 0) | (latency ? BENCH_LATENCY : 0);
-    bool can = (peer->can & needed) == needed && (peer->bytes_max == 0 || work->bytes <= peer->bytes_max);
+    uint32_t bytes_max = peer->bytes_limit != NULL ? peer->bytes_limit() : peer->bytes_max;
+    bool can = (peer->can & needed) == needed && (bytes_max == 0 || work->bytes <= bytes_max);
     return can && (latency ? peer->ping != NULL : peer->produce != NULL);
 }
 
@@ -149,7 +150,7 @@ static bool run_once(struct programme *programme, struct contender *contender, s
     if (result->error[0] != 0)
         return false;
     double share = seconds / (result->seconds > 1e-6 ? result->seconds : 1e-6);
-    attempt->messages = (uint64_t)(share * (double)contender->work.messages) + 1;
+    attempt->messages = (uint64_t)(share * result->done * (double)contender->work.messages) + 1;
     return true;
 }
 
@@ -190,6 +191,7 @@ static bool measure(struct programme *programme, const struct contest *contest, 
             attempt->worst_side[round] = result->worst_side;
             attempt->lost += result->lost;
             attempt->sent += contender->work.messages * contender->work.producers;
+            attempt->cut_short += result->done < 1;
             attempt->rounds++;
         }
         if (accepted || !ran)
@@ -372,6 +374,8 @@ void contender_row(const struct contender *contender, const struct contest *cont
     if (work->channels > 1)
         row_extra(row, "channels", work->channels);
     row_extra(row, "capacity", (double)work->capacity);
+    if (best->cut_short != 0)
+        row_extra(row, ROW_CUT_SHORT, best->cut_short);
 }
 
 void contest_rows(struct programme *programme, struct contest *contest, struct rows *rows, const char *what)

@@ -18,6 +18,7 @@ struct attempt {
     double line[ROUNDS_MAX];   /* the machine's round trip beside it, ns */
     double worst_side[ROUNDS_MAX];
     uint64_t lost, sent;
+    unsigned cut_short;        /* rounds that took too long, whose value is of what had come by then */
     struct bench_histogram *histogram; /* of all rounds, in ticks; NULL: not a latency run */
 };
 

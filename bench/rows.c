@@ -136,14 +136,17 @@ static void print(const struct row *row, bool heading)
     if (heading) {
         printf("\n%s\n  %-44s %10s %10s %10s  %-5s", row->group, "", "median", "min", "max", "");
         for (unsigned i = 0; i < row->extras; i++)
-            printf(" %10s", row->extra[i].name);
+            if (strcmp(row->extra[i].name, ROW_CUT_SHORT) != 0)
+                printf(" %10s", row->extra[i].name);
         printf("\n");
     }
     printf("  %-44s %10s", row->system, rows_number(row->median, text));
     printf(" %10s", rows_number(row->min, text));
     printf(" %10s  %-5s", rows_number(row->max, text), row->unit);
-    for (unsigned i = 0; i < row->extras; i++)
-        printf(" %10s", rows_number(row->extra[i].value, text));
+    for (unsigned i = 0; i < row->extras; i++) {
+        bool note = strcmp(row->extra[i].name, ROW_CUT_SHORT) == 0;
+        printf(note ? "  %s of its rounds cut short" : " %10s", rows_number(row->extra[i].value, text));
+    }
     printf("\n");
     (void)fflush(stdout);
 }

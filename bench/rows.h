@@ -40,6 +40,8 @@ struct rows {
 
 /* Adds a row and prints it; with a heading where the group is another than the last row's. */
 void rows_add(struct rows *rows, const struct row *row);
+/* How many rounds were ended before their time; a note behind the others in the table. */
+#define ROW_CUT_SHORT "cut_short"
 void row_extra(struct row *row, const char *name, double value);
 double row_get(const struct row *row, const char *name); /* a field by name; 0: it has none */
 void row_histogram(struct row *row, const struct bench_histogram *ticks);

@@ -83,11 +83,16 @@ void bench_pin(unsigned index)
 
 /* ---- what the loops call ---- */
 
+bool bench_goes_on(const struct bench_end *end)
+{
+    return weir_load32_rlx(&end->meeting->given_up) == 0; /* relaxed: only whether to go on */
+}
+
 bool bench_waited(struct bench_end *end)
 {
     if (end->crowded)
         (void)sched_yield();
-    return weir_load32_rlx(&end->meeting->given_up) == 0; /* relaxed: only whether to go on */
+    return bench_goes_on(end);
 }
 
 void bench_fail(struct bench_end *end, const char *error)
@@ -264,8 +269,9 @@ static void await_child(int64_t until_ns)
         (void)sigtimedwait(&child, NULL, &(struct timespec){ .tv_sec = left / 1000000000, .tv_nsec = left % 1000000000 });
 }
 
-/* Waits for the sides until then: those that are left are asked to leave, and 2 seconds later killed. */
-static const char *end_sides(struct bench_meeting *m, pid_t *pids, int64_t until_ns)
+/* Waits for the sides until then: those that are left are asked to leave, and 2 seconds later killed.  *late: that is all
+ * that is wrong. */
+static const char *end_sides(struct bench_meeting *m, pid_t *pids, int64_t until_ns, bool *late)
 {
     const char *error = NULL;
     uint32_t left = 0;
@@ -276,7 +282,8 @@ static const char *end_sides(struct bench_meeting *m, pid_t *pids, int64_t until
             int status;
             if (pids[i] <= 0 || waitpid(pids[i], &status, WNOHANG) == 0)
                 continue;
-            if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+            bool killed = told && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+            if (!killed && (!WIFEXITED(status) || WEXITSTATUS(status) != 0)) {
                 if (error == NULL)
                     error = "a side crashed";
                 weir_store32_rlx(&m->given_up, 1); /* relaxed: only whether to go on */
@@ -290,8 +297,8 @@ static const char *end_sides(struct bench_meeting *m, pid_t *pids, int64_t until
             for (uint32_t i = 0; told && i < m->sides; i++)
                 if (pids[i] > 0)
                     (void)kill(pids[i], SIGKILL);
-            if (error == NULL)
-                error = "took too long";
+            if (!told)
+                *late = error == NULL && weir_load32_rlx(&m->given_up) == 0; /* relaxed: only whether a side had failed */
             weir_store32_rlx(&m->given_up, 1);
             futex(&m->go, FUTEX_WAKE, INT32_MAX);
             told = true;
@@ -299,18 +306,29 @@ static const char *end_sides(struct bench_meeting *m, pid_t *pids, int64_t until
         }
         await_child(until_ns);
     }
+    *late &= error == NULL;
     return error;
 }
 
 /* ---- what came of it ---- */
 
-/* error: what the parent saw, or NULL; a side that says what was wrong knows better. */
-static bool judge(const struct plan *plan, const char *error, struct bench_result *result)
+/* Did all consumers leave when they were asked to? */
+static bool all_have_left(const struct plan *plan)
+{
+    for (uint32_t i = plan->work->producers; i < plan->meeting->sides; i++)
+        if (plan->meeting->side[i].end_ns == 0)
+            return false;
+    return true;
+}
+
+/* error: what the parent saw, or NULL; a side that says what was wrong knows better.  late: they were asked to leave, and
+ * some may have found others gone. */
+static bool judge(const struct plan *plan, const char *error, bool late, struct bench_result *result)
 {
     const struct bench_meeting *m = plan->meeting;
     uint64_t wrong = 0, received = 0;
     for (uint32_t i = 0; i < m->sides; i++) {
-        if (m->side[i].error[0] != 0) {
+        if (m->side[i].error[0] != 0 && !late) {
             (void)snprintf(result->error, sizeof result->error, "%s", m->side[i].error);
             return false;
         }
@@ -322,8 +340,13 @@ static bool judge(const struct plan *plan, const char *error, struct bench_resul
         (void)snprintf(result->error, sizeof result->error, "%s", error);
         return false;
     }
+    if (late && (plan->latency || received == 0 || !all_have_left(plan))) {
+        (void)snprintf(result->error, sizeof result->error, "took too long");
+        return false;
+    }
     uint64_t expected = m->all * (plan->latency ? 2 : plan->work->shape == BENCH_BROADCAST ? plan->work->consumers : 1);
-    if (wrong != 0 || received + result->lost != expected) {
+    result->done = late ? (double)(received + result->lost) / (double)expected : 1;
+    if (wrong != 0 || (!late && received + result->lost != expected)) {
         (void)snprintf(result->error, sizeof result->error, "%llu of %llu messages received, %llu of them wrong",
                        (unsigned long long)received, (unsigned long long)expected, (unsigned long long)wrong);
         return false;
@@ -344,7 +367,8 @@ static void rate(const struct plan *plan, struct bench_result *result)
         least = consumer[i].received < least ? consumer[i].received : least;
         received += consumer[i].received;
     }
-    uint64_t timed = (work->shape == BENCH_BROADCAST ? least : received) - work->warm_up;
+    uint64_t timed = work->shape == BENCH_BROADCAST ? least : received;
+    timed -= timed > work->warm_up ? work->warm_up : 0; /* or it took too long even for that, and all of it counts */
     result->per_second = end > begin ? (double)timed * 1e9 / (double)(end - begin) : 0;
     /* Of producers: the first to have sent all leaves the others the queue; how long it was before the last one. */
     result->worst_side = 1;
@@ -363,6 +387,8 @@ static double duration(const struct bench_meeting *m)
 {
     int64_t begin = INT64_MAX, end = 0;
     for (uint32_t i = 0; i < m->sides; i++) {
+        if (m->side[i].end_ns == 0) /* it had to be killed */
+            continue;
         begin = m->side[i].began_ns < begin ? m->side[i].began_ns : begin;
         end = m->side[i].end_ns > end ? m->side[i].end_ns : end;
     }
@@ -386,6 +412,7 @@ void bench_run(const struct bench_peer *peer, const struct bench_work *work, str
     pid_t pids[BENCH_SIDES_MAX] = { 0 };
     const char *error = NULL;
     unsigned links = 0, wanted = plan.latency ? 2 : 1;
+    bool late = false;
     memset(result, 0, sizeof *result);
     (void)bench_ns_per_tick(); /* found out before the sides are forked */
     plan.crowded = work->producers + work->consumers > bench_processors();
@@ -403,14 +430,14 @@ void bench_run(const struct bench_peer *peer, const struct bench_work *work, str
         links++;
     if (links == wanted) {
         start_sides(&plan, pids);
-        error = end_sides(plan.meeting, pids, bench_now_ns() + (int64_t)limit_ms * 1000000);
+        error = end_sides(plan.meeting, pids, bench_now_ns() + (int64_t)limit_ms * 1000000, &late);
     } else {
         links++; /* half made */
     }
     while (links-- != 0)
         remove_link(&plan, links);
 
-    bool judged = judge(&plan, error, result);
+    bool judged = judge(&plan, error, late, result);
     if (judged && plan.latency)
         times(&plan.meeting->histogram, result);
     else if (judged)

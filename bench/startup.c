@@ -23,49 +23,62 @@
 /* Shared with the children. */
 struct report {
     weir_atomic_u64 ready; /* sides */
-    int64_t began[2], ended;
+    int64_t took[2];       /* ns: the process's first time, and when all code has been there before; 0: it did not work */
+    int64_t began[2], ended; /* of two sides at once */
     struct startup_memory memory;
     bool ok;
 };
 
 typedef void body(struct report *report, unsigned side);
 
-/* ---- what is measured, each in a process that has done nothing yet ---- */
+/* ---- what is measured, each in a process that has done nothing yet, and then once more ---- */
 
 static void channel_name(char name[64])
 {
     (void)snprintf(name, 64, "Local/weir-bench.startup.%ld", (long)getppid());
 }
 
-static void ours(struct report *report, unsigned side)
+/* From the first call to the first message, one side behind the other. */
+static int64_t channel_once(const char *name)
 {
-    (void)side;
     weir_channel *producer, *consumer;
-    char name[64];
     uint64_t message = 1;
     uint32_t len;
-    channel_name(name);
-    report->began[0] = report->began[1] = bench_now_ns();
+    bool came = false;
+    int64_t began = bench_now_ns(), ended = 0;
     if (weir_channel_open(&producer, name, WEIR_PRODUCER, NULL) != WEIR_OK)
-        return;
+        return 0;
     if (weir_channel_open(&consumer, name, WEIR_CONSUMER, NULL) == WEIR_OK) {
-        report->ok = weir_send(producer, &message, sizeof message, 0) == WEIR_OK &&
-                     weir_receive(consumer, &message, sizeof message, &len, 0) == WEIR_OK;
-        report->ended = bench_now_ns();
+        came = weir_send(producer, &message, sizeof message, 0) == WEIR_OK &&
+               weir_receive(consumer, &message, sizeof message, &len, 0) == WEIR_OK;
+        ended = bench_now_ns();
         (void)weir_channel_close(consumer);
     }
     (void)weir_channel_close(producer);
+    return came ? ended - began : 0;
 }
 
-/* The same by both sides at once. */
+static void ours(struct report *report, unsigned side)
+{
+    char name[64];
+    (void)side;
+    channel_name(name);
+    for (unsigned i = 0; i < 2; i++)
+        report->took[i] = channel_once(name);
+    report->ok = report->took[0] != 0 && report->took[1] != 0;
+}
+
+/* The same by both sides at once, which have their code: each has had a channel of its own. */
 static void ours_both(struct report *report, unsigned side)
 {
     weir_channel *channel;
     char name[64];
     uint64_t message = 1;
     uint32_t len;
-    channel_name(name);
     bench_pin(side);
+    (void)snprintf(name, sizeof name, "Local/weir-bench.startup.own.%ld", (long)getpid());
+    (void)channel_once(name);
+    channel_name(name);
     (void)weir_fetch_add_rlx(&report->ready, 1); /* relaxed: only whether both run */
     for (int64_t until = bench_now_ns() + GIVE_UP_NS; weir_load_rlx(&report->ready) != 2;)
         if (bench_now_ns() > until)
@@ -101,28 +114,36 @@ static unsigned char *bare_attach(int fd, off_t slot)
 }
 
 /* What no shared-memory channel with a name, memory that is really there, and peers whose deaths are seen does without. */
-static void bare(struct report *report, unsigned side)
+static int64_t bare_once(const char *name)
 {
-    (void)side;
-    char name[64];
-    (void)snprintf(name, sizeof name, "weir-bench.bare.%ld", (long)getpid());
-    report->began[0] = report->began[1] = bench_now_ns();
+    int64_t began = bench_now_ns(), ended = 0;
     int dir = open("/dev/shm", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     int made = openat(dir, ".", O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
     if (made < 0 || fallocate(made, 0, 0, SECTION_BYTES) != 0)
-        return;
+        return 0;
     unsigned char *producer = bare_attach(made, 1);
     if (producer == NULL || linkat(made, "", dir, name, AT_EMPTY_PATH) != 0)
-        return;
+        return 0;
     int joined = openat(dir, name, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
     unsigned char *consumer = joined >= 0 ? bare_attach(joined, 2) : NULL;
     if (consumer != NULL) {
         for (unsigned page = 0; page < 3; page++) /* header, positions, the message */
             producer[page * 4096] = 1;
-        report->ok = (consumer[0] & consumer[4096] & consumer[8192]) == 1;
+        bool came = (consumer[0] & consumer[4096] & consumer[8192]) == 1;
+        ended = came ? bench_now_ns() : 0;
     }
-    report->ended = bench_now_ns();
-    (void)unlinkat(dir, name, 0);
+    (void)unlinkat(dir, name, 0); /* the rest goes with the process */
+    return ended != 0 ? ended - began : 0;
+}
+
+static void bare(struct report *report, unsigned side)
+{
+    char name[64];
+    (void)side;
+    (void)snprintf(name, sizeof name, "weir-bench.bare.%ld", (long)getpid());
+    for (unsigned i = 0; i < 2; i++)
+        report->took[i] = bare_once(name);
+    report->ok = report->took[0] != 0 && report->took[1] != 0;
 }
 
 /* ---- samples ---- */
@@ -146,12 +167,6 @@ static bool sample(body *what, unsigned sides, struct report *report)
     return report->ok;
 }
 
-static double took(const struct report *report, unsigned sides)
-{
-    int64_t first = sides == 2 && report->began[1] < report->began[0] ? report->began[1] : report->began[0];
-    return (double)(report->ended - first);
-}
-
 static struct report *shared_report(void)
 {
     void *memory = mmap(NULL, sizeof(struct report), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -160,23 +175,24 @@ static struct report *shared_report(void)
 
 bool startup_measure(struct programme *programme, struct startup *startup)
 {
-    static const struct {
-        body *what;
-        unsigned sides;
-    } three[] = { { ours, 1 }, { bare, 1 }, { ours_both, 2 } };
-    double *found[] = { startup->ours, startup->bare, startup->both };
+    double value[5][SAMPLES], *found[] = { startup->ours, startup->bare, startup->ours_first, startup->bare_first,
+                                           startup->both };
     struct report *report = shared_report();
     unsigned samples = programme->options->quick ? SAMPLES / 3 : SAMPLES;
     bool ok = report != NULL;
     for (startup->rounds = 0; ok && startup->rounds < programme->rounds; startup->rounds++) {
-        double value[3][SAMPLES];
         for (unsigned i = 0; ok && i < samples; i++) {
-            for (unsigned j = 0; ok && j < 3; j++) {
-                ok = sample(three[j].what, three[j].sides, report);
-                value[j][i] = took(report, three[j].sides);
-            }
+            ok = sample(ours, 1, report);
+            value[2][i] = (double)report->took[0];
+            value[0][i] = (double)report->took[1];
+            ok = ok && sample(bare, 1, report);
+            value[3][i] = (double)report->took[0];
+            value[1][i] = (double)report->took[1];
+            ok = ok && sample(ours_both, 2, report);
+            int64_t began = report->began[report->began[1] < report->began[0]];
+            value[4][i] = (double)(report->ended - began);
         }
-        for (unsigned j = 0; ok && j < 3; j++)
+        for (unsigned j = 0; ok && j < 5; j++)
             found[j][startup->rounds] = rows_median(value[j], samples);
     }
     if (report != NULL)
@@ -205,6 +221,8 @@ void startup_times(struct programme *programme, struct rows *rows)
     add_row(programme, rows, "startup", "weir", 256 << 10, "ns", group, startup.ours);
     add_row(programme, rows, "startup", "weir-both-at-once", 256 << 10, "ns", group, startup.both);
     add_row(programme, rows, "startup", "bare-system-calls", 256 << 10, "ns", group, startup.bare);
+    add_row(programme, rows, "startup", "weir, the process's first", 256 << 10, "ns", group, startup.ours_first);
+    add_row(programme, rows, "startup", "bare-system-calls, the process's first", 256 << 10, "ns", group, startup.bare_first);
 }
 
 /* ---- memory ---- */

@@ -4,10 +4,12 @@
 
 #include "rounds.h"
 
-/* From the first call to the first message, of one round each, in ns: ours, one side behind the other in one fresh
- * process; the bare system calls that it needs, likewise; both sides at once, in two. */
+/* From the first call to the first message, of one round each, in ns: ours, one side behind the other in a process that
+ * has had another channel before, so that all code and data it touches is there; the bare system calls that it needs,
+ * likewise; both for the first time in their process, which has the faults of that too; both sides of ours at once, in
+ * two. */
 struct startup {
-    double ours[ROUNDS_MAX], bare[ROUNDS_MAX], both[ROUNDS_MAX];
+    double ours[ROUNDS_MAX], bare[ROUNDS_MAX], ours_first[ROUNDS_MAX], bare_first[ROUNDS_MAX], both[ROUNDS_MAX];
     unsigned rounds;
 };
 bool startup_measure(struct programme *programme, struct startup *startup);

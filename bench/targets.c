@@ -340,6 +340,12 @@ static void start_up(struct course *course)
         for (unsigned i = 0; i < startup.rounds; i++)
             ratio[i] = startup.ours[i] / 1000;
         verdict(course, ratio, startup.rounds, 250, true, KINDS_CAPACITY, "start-up: weir, us");
+        for (unsigned i = 0; i < startup.rounds; i++)
+            ratio[i] = startup.ours_first[i] / startup.bare_first[i];
+        verdict(course, ratio, startup.rounds, 0, false, KINDS_CAPACITY, "the process's first: weir / bare (no target)");
+        for (unsigned i = 0; i < startup.rounds; i++)
+            ratio[i] = startup.ours_first[i] / 1000;
+        verdict(course, ratio, startup.rounds, 0, false, KINDS_CAPACITY, "the process's first: weir, us (no target)");
     }
     if (startup_takes(&course->programme, KINDS_CAPACITY, &memory)) {
         double beside = (memory.taken - memory.committed) / 1024;

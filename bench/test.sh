@@ -53,7 +53,7 @@ refused() {
 }
 
 works 8 limits limits
-works 6 throughput throughput --kind spsc,mpsc,mpsc-ordered,mpmc,gated,broadcast --bytes 64
+works 8 throughput throughput --kind spsc,mpsc,mpsc-ordered,mpmc,gated,broadcast,latest,mailbox --bytes 64
 works 2 throughput throughput --kind spsc --wait sleep --bytes 8,1M --batch 1,4
 works 4 latency latency --bytes 64 --only weir,weir-ring,weir-mpmc
 works 1 latency latency --bytes 64 --wait spin --only weir --rate 10000

@@ -42,14 +42,19 @@ static weir_status open_section(weir_channel *channel, const char *name, uint32_
     if (terms->makes_ring && footprint == 0)
         return weir_fail(WEIR_E_INVALID, "a ring of kind %s of %llu bytes for records of %u", terms->calls->name,
                          (unsigned long long)making.shape.capacity, making.shape.record_bytes);
+    uint64_t ring_off = weir_channel_ring_off(producers, consumers), init_bytes = sizeof(weir_channel_layout);
+    if (terms->makes_ring)
+        init_bytes = terms->calls->init_bytes != 0 ? ring_off + terms->calls->init_bytes : 0;
     weir_section_options options = {
         .content = WEIR_CHANNEL_CONTENT,
         .slots = weir_channel_slots(producers, consumers),
         .mode = mode,
         .init = weir_terms_init_layout,
         .init_arg = &making,
+        .init_bytes = init_bytes,
+        .flags = WEIR_MAP_AHEAD,
     };
-    uint64_t size = weir_channel_ring_off(producers, consumers) + (terms->makes_ring ? footprint : WEIR_SPSC_CONTROL);
+    uint64_t size = ring_off + (terms->makes_ring ? footprint : WEIR_SPSC_CONTROL);
     weir_status status = weir_section_open_or_create(&cold->section, name, size, &options, NULL);
     if (status == WEIR_OK)
         status = weir_terms_check_section(cold->section);

@@ -54,7 +54,7 @@ typedef enum weir_kind {
 typedef enum weir_wait {
     WEIR_WAIT_SPIN_SLEEP = 0, /* spins for some 50 us, then sleeps */
     WEIR_WAIT_SPIN = 1,       /* never sleeps: a core for the least latency; yields it to whoever else wants it */
-    WEIR_WAIT_SLEEP = 2       /* sleeps at once */
+    WEIR_WAIT_SLEEP = 2       /* sleeps at once; in the middle of a stream, if nothing has come in some 10 us */
 } weir_wait;
 
 /* How long a call may wait: a duration in nanoseconds, or a point in time made by weir_until; otherwise negative is for

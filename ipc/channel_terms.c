@@ -111,6 +111,7 @@ weir_status weir_terms_check_section(weir_section *section)
 /* Fills a new channel's content; nobody sees it yet. */
 weir_status weir_terms_init_layout(void *content, uint64_t size, void *arg)
 {
+    (void)size; /* as much as it was said to fill */
     const struct making *making = arg;
     const struct terms *terms = making->terms;
     const struct channel_shape *shape = &making->shape;
@@ -125,7 +126,7 @@ weir_status weir_terms_init_layout(void *content, uint64_t size, void *arg)
     if (!terms->makes_ring)
         return WEIR_OK;
     uint64_t off = weir_channel_ring_off(shape->producers, shape->consumers);
-    weir_status status = terms->calls->init((unsigned char *)content + off, size - off, shape, 1);
+    weir_status status = terms->calls->init((unsigned char *)content + off, terms->calls->footprint(shape, 1), shape, 1);
     if (status == WEIR_OK)
         weir_terms_state_ring(layout, shape, terms->capacity != 0);
     return status;
@@ -196,7 +197,7 @@ weir_status weir_terms_check_layout(struct channel_cold *cold, const struct term
     if (terms->producers > producers || terms->consumers > consumers)
         return weir_fail(WEIR_E_MISMATCH, "%s has room for %u producers and %u consumers, asked for were %u and %u",
                          name, producers, consumers, terms->producers, terms->consumers);
-    if (!cold->full_fence && !weir_os_can_fence_others())
+    if (!cold->full_fence && terms->full_fence)
         return weir_fail(WEIR_E_UNSUPPORTED,
                          "%s was made where membarrier(2) works and this process may not use it (seccomp?): open it "
                          "here first",

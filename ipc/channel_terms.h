@@ -13,7 +13,7 @@ struct terms {
     uint32_t producers, consumers; /* 0: not stated */
     uint64_t identity;
     struct channel_type type;
-    bool full_fence;
+    bool full_fence; /* this process cannot fence others */
     bool makes_ring; /* where there is none: it knows what is needed for that */
 };
 

@@ -10,6 +10,8 @@
 #define ALONE_NS (4 * SLEEP_NS)     /* where they are not and nobody could die: who comes wakes us */
 #define PAUSES_MAX 128              /* between two looks at the ring: see pace */
 #define LOOKS_PER_CLOCK 16          /* looks at the ring between two looks at the clock */
+#define LINGER_PAUSES 512           /* 13 us here, about what a sleep and a wake take: see linger */
+#define LINGER_REST 15              /* waits that sleep at once behind one that lingered in vain */
 
 /* ---- waking ---- */
 
@@ -304,6 +306,30 @@ static weir_status spin(const struct channel_wait *w, int64_t until_ns, bool yie
     }
 }
 
+/* Who sleeps at once (WEIR_WAIT_SLEEP) in the middle of a stream sleeps, and is woken, every few messages, and a wake costs
+ * its peer as much as many of them.  So where the peer is at work (messages come several at a time, or fill the lane) a wait
+ * begins with a look behind the time that a sleep and a wake take; and after one in vain, one wait of 16 does.  One long
+ * pause for messages: what comes meanwhile is found as a batch.  Several for room, which is little for long messages. */
+static weir_status linger(const struct channel_wait *w)
+{
+    struct channel_cold *cold = channel_cold(w->channel);
+    bool streams = w->goal == GOAL_ROOM || (w->goal == GOAL_MESSAGE && cold->pauses > 1);
+    uint32_t pauses = w->goal == GOAL_ROOM ? PAUSES_MAX : LINGER_PAUSES;
+    if (!streams || cold->rest != 0) {
+        cold->rest -= streams;
+        return w->none;
+    }
+    for (uint32_t paused = 0; paused < LINGER_PAUSES; paused += pauses) {
+        for (uint32_t i = 0; i < pauses; i++)
+            weir_pause();
+        weir_status status = weir_channel_look(w);
+        if (status != w->none)
+            return status;
+    }
+    cold->rest = LINGER_REST;
+    return w->none;
+}
+
 /* The longest sleep. */
 int64_t weir_channel_longest(struct channel_cold *cold, int64_t now)
 {
@@ -358,8 +384,12 @@ static weir_status sleep_until(const struct channel_wait *w, int64_t until_ns)
             status = WEIR_CANCELLED;
         if (status != w->none || now >= until_ns)
             break;
-        if (sleep_once(w, armed, now, until_ns))
-            armed = weir_channel_arm(w);
+        if (!sleep_once(w, armed, now, until_ns))
+            continue;
+        status = weir_channel_look(w); /* what it was woken for is mostly there: then it need not arm, and fence, again */
+        if (status != w->none)
+            break;
+        armed = weir_channel_arm(w);
     }
     weir_channel_disarm(channel);
     return status;
@@ -423,6 +453,8 @@ weir_status weir_channel_wait_for(const struct channel_wait *w, weir_timeout tim
     /* Who has slept in vain goes on sleeping: a short timeout in a loop must not become a spin. */
     if (cold->wait == WEIR_WAIT_SPIN || (cold->wait == WEIR_WAIT_SPIN_SLEEP && !cold->idle))
         status = spin(w, spin_until, cold->wait == WEIR_WAIT_SPIN);
+    else if (cold->wait == WEIR_WAIT_SLEEP && !cold->idle && until - now > SPIN_NS)
+        status = linger(w);
     if (status == w->none && cold->wait != WEIR_WAIT_SPIN)
         status = sleep_until(w, until);
     cold->idle = status == w->none;

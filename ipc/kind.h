@@ -24,6 +24,7 @@ struct channel_kind {
     uint64_t (*footprint)(const struct channel_shape *shape, uint32_t lanes);
     uint64_t (*capacity)(const struct channel_shape *shape);
     uint32_t (*record_max)(const struct channel_shape *shape);
+    uint64_t init_bytes; /* init writes no more than so many of the ring's first bytes; 0: anywhere in it */
     weir_status (*init)(void *ring, uint64_t bytes, const struct channel_shape *shape, uint32_t lanes);
     weir_status (*grow)(void *ring, uint64_t bytes, uint32_t lanes); /* NULL: it has all it will have */
     weir_status (*attach)(weir_channel *channel, void *ring, uint64_t bytes, const struct channel_shape *shape);

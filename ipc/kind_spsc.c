@@ -113,6 +113,7 @@ const struct channel_kind weir_channel_spsc = {
     .footprint = footprint,
     .capacity = capacity,
     .record_max = record_max,
+    .init_bytes = WEIR_SPSC_CONTROL + WEIR_SPSC_HEADER,
     .init = init,
     .attach = attach,
     .put = weir_channel_lane_put,

@@ -5,6 +5,7 @@
 #include <linux/futex.h>
 #include <linux/membarrier.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -122,15 +123,31 @@ int64_t weir_os_wall_ns(void)
     return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
 }
 
-void weir_os_process(uint64_t *process, uint64_t *pid_space)
+/* A process stays in its pid namespace, so it is read once: it takes 3 to 7 us. */
+static weir_atomic_u64 space_of_process;
+
+static uint64_t read_pid_space(void)
 {
-    int saved = errno;
     char space[64]; /* "pid:[4026531836]"; stat(2) of what it points to tells the same and takes twice as long */
     const size_t prefix = sizeof "pid:[" - 1;
     ssize_t len = readlink("/proc/self/ns/pid", space, sizeof space - 1);
     space[len > 0 ? len : 0] = 0;
+    return len > (ssize_t)prefix ? strtoull(space + prefix, NULL, 10) : 0;
+}
+
+static void forget_pid_space(void) { weir_store_rlx(&space_of_process, 0); }
+
+static void forget_in_children(void) { (void)pthread_atfork(NULL, NULL, forget_pid_space); }
+
+void weir_os_process(uint64_t *process, uint64_t *pid_space)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    int saved = errno;
+    (void)pthread_once(&once, forget_in_children);
     *process = (uint64_t)getpid();
-    *pid_space = len > (ssize_t)prefix ? strtoull(space + prefix, NULL, 10) : 0;
+    *pid_space = weir_load_rlx(&space_of_process); /* relaxed, both: a number, and whoever stores it stores the same */
+    if (*pid_space == 0)
+        weir_store_rlx(&space_of_process, *pid_space = read_pid_space());
     errno = saved;
 }
 

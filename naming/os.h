@@ -25,6 +25,7 @@ typedef struct weir_os_section {
     bool persistent;
     bool unfinished;  /* just made, by a call that may still fail: then it goes, persistent or not */
     int fd;           /* an open file description of its own, which holds its locks */
+    int dirs[2];      /* directories that are open while it is made; -1: none */
     int64_t life;     /* the byte whose lock says that this handle uses it, or looks at it; 0: none */
     uint64_t page;    /* bytes: a mapping begins and ends on a multiple */
     bool large;       /* pages larger than the system's, from a pool */
@@ -40,8 +41,10 @@ typedef struct weir_os_request {
     const weir_section_options *options; /* checked */
     uint64_t bytes;     /* create: the whole file's, header included */
     uint64_t allocated; /* create: how much of it is real memory from the start */
-    /* create: fills the mapped start of the file, `allocated` bytes, before anybody sees it; all but the magic */
-    weir_status (*fill)(void *base, uint64_t allocated, void *arg);
+    /* create: fills the start of the file, mapped or in a copy that is all 0, before anybody sees it; all but the magic.
+     * filled: how much of it that is; 0: `allocated`, mapped */
+    weir_status (*fill)(void *base, uint64_t bytes, void *arg);
+    uint64_t filled;
     void *arg;
 } weir_os_request;
 

@@ -249,6 +249,9 @@ static void after_fork_child(void)
     int saved = errno;
     for (weir_os_section *os = list; os != NULL; os = os->next) {
         (void)weir_linux.close(os->fd);
+        for (int i = 0; i < 2; i++)
+            if (os->dirs[i] >= 0)
+                (void)weir_linux.close(os->dirs[i]);
         os->fd = -1;
         os->forked = true;
     }
@@ -318,7 +321,7 @@ void weir_linux_step_in(weir_os_section *os)
 weir_status weir_linux_adopt(weir_os_section *os, weir_section_kind kind, const char *title,
                              const weir_section_options *options)
 {
-    *os = (weir_os_section){ .fd = -1, .kind = kind, .uid = geteuid(), .page = weir_os_page() };
+    *os = (weir_os_section){ .fd = -1, .dirs = { -1, -1 }, .kind = kind, .uid = geteuid(), .page = weir_os_page() };
     if (options != NULL) {
         os->access = options->access;
         os->want = options->want | options->demand;

@@ -192,14 +192,15 @@ bool weir_linux_sweep_name(const char *path, const weir_name *name);
 
 #define WEIR_PLACE_GLOBAL "weir-g." /* two prefixes: a Global name must never meet a Local directory */
 #define WEIR_PLACE_LOCAL "weir-u."
+#define WEIR_PLACE_FOLDER 264 /* bytes: a file's name */
 #define WEIR_PLACE_PATH 4608 /* bytes: a path, a user's directory and a name */
 
 struct weir_place {
     int base;                     /* the shm directory */
     int dir;                      /* where the file is; base itself for a Global name */
     const char *path;             /* the shm directory's, for texts */
-    char local[WEIR_PLACE_PATH];       /* the user's directory in it, "" for a Global name */
-    char file[WEIR_PLACE_PATH];        /* the file's name in dir */
+    char local[WEIR_PLACE_FOLDER]; /* the user's directory in it, "" for a Global name */
+    char file[WEIR_PLACE_PATH];    /* the file's name in dir; by path: all of it */
 };
 
 /* weir_place_open opens the directories of a scope under the shm directory path, making the user's own if create.

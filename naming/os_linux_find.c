@@ -2,6 +2,7 @@
  *
  * A user holds a read lock on a byte of LIFE (os_linux.h); whoever makes again, recovers or removes a section holds all
  * of LIFE for writing.  naming/README.md says what holds when a process dies between any two calls here. */
+#include <weir/base/cacheline.h>
 #include <weir/base/fail.h>
 #include <weir/naming/os_linux.h>
 
@@ -186,7 +187,7 @@ weir_status weir_linux_fill(weir_os_section *os, const weir_os_request *request)
     weir_status status = weir_os_map(os, 0, request->allocated, WEIR_READ_WRITE, true, &base);
     if (status != WEIR_OK)
         return status;
-    status = request->fill(base, request->allocated, request->arg);
+    status = request->fill(base, request->filled != 0 ? request->filled : request->allocated, request->arg);
     if (status == WEIR_OK) {
         /* The magic last, for one made again in place, which has its name already: who is killed before has made
          * nothing.  No order is needed between processors: others look under a lock. */
@@ -198,13 +199,33 @@ weir_status weir_linux_fill(weir_os_section *os, const weir_os_request *request)
     return status;
 }
 
+/* Fills the start of a new file that nobody sees, if that is all there is to be filled: a write is one call, a mapping
+ * four, and a fault for each page. */
+static weir_status write_start(weir_os_section *os, const weir_os_request *request)
+{
+    _Alignas(WEIR_LINE_PAIR) unsigned char copy[WEIR_SECTION_HEADER + WEIR_INIT_BYTES_MAX];
+    memset(copy, 0, request->filled);
+    weir_status status = request->fill(copy, request->filled, request->arg);
+    if (status != WEIR_OK)
+        return status;
+    weir_store_rlx(weir_word_at(copy, 0), WEIR_SECTION_MAGIC); /* relaxed: this thread's own copy */
+    ssize_t len = weir_linux.pwrite(os->fd, copy, request->filled, 0);
+    if (len < 0)
+        return weir_linux_fail("cannot fill a section in", os->from);
+    if ((uint64_t)len != request->filled)
+        return weir_fail(WEIR_E_OS, "cannot fill a section in %s: it took %lld bytes of %llu", os->from, (long long)len,
+                         (unsigned long long)request->filled);
+    return WEIR_OK;
+}
+
 /* Makes the file as long as it will be and allocates what is real from the start. */
 static weir_status take_room(weir_os_section *os, const weir_os_request *request, uint64_t from)
 {
-    weir_status status = weir_linux_check_length(request->bytes);
+    bool more = request->bytes != request->allocated;
+    weir_status status = more ? weir_linux_check_length(request->bytes) : WEIR_OK;
     if (status != WEIR_OK)
         return status;
-    if (request->bytes != request->allocated && weir_linux.ftruncate(os->fd, (off_t)request->bytes) != 0)
+    if (more && weir_linux.ftruncate(os->fd, (off_t)request->bytes) != 0)
         return weir_linux_fail("cannot reserve the room of a section in", os->from);
     status = weir_linux_bind(os, 0, request->bytes);
     return status == WEIR_OK ? weir_linux_allocate(os->fd, from, request->allocated, os->from) : status;
@@ -239,8 +260,9 @@ static int by_name(const struct weir_place *place, weir_os_section *os, int fd)
     if (named < 0)
         return fd;
     int64_t life = weir_lock_byte(WEIR_LIFE_FIRST);
-    if (!weir_place_names(place, named) || !weir_place_names(place, fd) ||
-        weir_lock_set(named, F_RDLCK, life, 1) != 0) {
+    struct stat opened, made;
+    if (weir_linux.fstat(named, &opened) != 0 || weir_linux.fstat(fd, &made) != 0 || opened.st_dev != made.st_dev ||
+        opened.st_ino != made.st_ino || weir_lock_set(named, F_RDLCK, life, 1) != 0) {
         (void)weir_linux.close(named);
         return fd;
     }
@@ -250,20 +272,31 @@ static int by_name(const struct weir_place *place, weir_os_section *os, int fd)
     return named;
 }
 
-/* Memory is taken and filled while other threads may fork: a child finds the file in the list, and must not find the
- * directories. */
-static void step_out(struct weir_place *place, weir_os_section *os, int fd)
+/* Memory is taken and filled while other threads may fork: a child finds the file in the list, with the directories. */
+static void step_out(const struct weir_place *place, weir_os_section *os, int fd)
 {
-    weir_place_close(place);
+    os->dirs[0] = place->base;
+    os->dirs[1] = place->dir != place->base ? place->dir : -1;
     weir_linux_step_out(os, fd);
 }
 
-static weir_status step_in(struct weir_place *place, weir_os_section *os)
+static void step_in(weir_os_section *os)
 {
     weir_linux_step_in(os);
-    weir_status status = weir_place_open(place, os->dir, os->name.scope, true);
+    os->dirs[0] = os->dirs[1] = -1;
+}
+
+/* The user's directory may have been removed meanwhile, by the last of its sections: then into a new one. */
+static weir_status link_into(struct weir_place *place, const weir_os_section *os, int fd)
+{
+    struct stat dir;
+    weir_status status = link_file(place, fd);
+    if (status != WEIR_LINUX_AGAIN || weir_linux.fstat(place->dir, &dir) != 0 || dir.st_nlink != 0)
+        return status;
+    weir_place_close(place);
+    status = weir_place_open(place, os->dir, os->name.scope, true);
     weir_place_name(place, &os->name);
-    return status;
+    return status == WEIR_OK ? link_file(place, fd) : status;
 }
 
 /* OK: fd is the new section, whole, with this process's lifetime lock on it.  AGAIN: somebody else was first. */
@@ -286,17 +319,15 @@ static weir_status make(struct weir_place *place, weir_os_section *os, const wei
     if (status == WEIR_E_NO_SPACE)
         status = WEIR_LINUX_NO_ROOM;
     if (status == WEIR_OK)
-        status = weir_linux_fill(os, request);
-    weir_status back = step_in(place, os);
-    if (status == WEIR_OK)
-        status = back;
+        status = request->filled != 0 ? write_start(os, request) : weir_linux_fill(os, request);
+    step_in(os);
     if (status != WEIR_OK)
         return status;
     os->life = weir_lock_byte(WEIR_LIFE_FIRST);
     os->persistent = (options->flags & WEIR_PERSISTENT) != 0;
     if (weir_lock_set(*fd, F_RDLCK, os->life, 1) != 0)
         return weir_lock_fail(place->path);
-    status = link_file(place, *fd);
+    status = link_into(place, os, *fd);
     if (status == WEIR_OK)
         *fd = by_name(place, os, *fd);
     return status;
@@ -343,9 +374,7 @@ static weir_status make_again(struct weir_place *place, weir_os_section *os, con
         status = take_room(os, request, WEIR_SECTION_HEADER);
     if (status == WEIR_OK)
         status = weir_linux_fill(os, request);
-    weir_status back = step_in(place, os);
-    if (status == WEIR_OK)
-        status = back;
+    step_in(os);
     if (status == WEIR_OK && weir_lock_share(fd, WEIR_LIFE_FIRST, os->life) != 0)
         status = weir_lock_fail(place->path);
     if (status != WEIR_OK)

@@ -112,16 +112,24 @@ void weir_place_by_path(struct weir_place *place, const weir_os_section *os)
     if (os->name.scope == WEIR_GLOBAL) {
         (void)snprintf(place->file, sizeof place->file, "%.4096s/" WEIR_PLACE_GLOBAL "%s", os->dir, word);
     } else {
-        (void)snprintf(place->local, sizeof place->local, "%.4096s/" WEIR_PLACE_LOCAL "%u", os->dir, os->uid);
-        (void)snprintf(place->file, sizeof place->file, "%.4096s/" WEIR_PLACE_LOCAL "%u/%s", os->dir, os->uid, word);
+        (void)snprintf(place->local, sizeof place->local, WEIR_PLACE_LOCAL "%u", os->uid);
+        (void)snprintf(place->file, sizeof place->file, "%.4096s/%s/%s", os->dir, place->local, word);
     }
 }
 
 /* Removes the user's directory, unless it holds something. */
 void weir_place_remove_local(const struct weir_place *place)
 {
-    if (place->local[0] != 0)
+    char path[WEIR_PLACE_PATH];
+    const char *slash = strrchr(place->file, '/');
+    if (place->local[0] == 0)
+        return;
+    if (place->base == AT_FDCWD && slash != NULL) { /* by path */
+        (void)snprintf(path, sizeof path, "%.*s", (int)(slash - place->file), place->file);
+        (void)weir_linux.unlinkat(AT_FDCWD, path, AT_REMOVEDIR);
+    } else {
         (void)weir_linux.unlinkat(place->base, place->local, AT_REMOVEDIR);
+    }
 }
 
 /* Removes the name.  The caller holds the exclusive lock of its inode and has checked weir_place_names under it. */

@@ -23,16 +23,11 @@ ssize_t weir_linux_read_file(const char *path, char *text, size_t size)
     int fd = weir_linux.openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
     if (fd < 0)
         return -1;
-    size_t len = 0;
-    while (len < size - 1) {
-        ssize_t got = weir_linux.pread(fd, text + len, size - 1 - len, (off_t)len);
-        if (got <= 0)
-            break;
-        len += (size_t)got;
-    }
-    text[len] = 0;
+    /* One read: each of these files is one record, which the kernel gives whole or as far as there is room. */
+    ssize_t len = weir_linux.pread(fd, text, size - 1, 0);
+    text[len > 0 ? len : 0] = 0;
     (void)weir_linux.close(fd);
-    return (ssize_t)len;
+    return len;
 }
 
 /* The number behind key at the start of a line of text; 0 where there is none. */
@@ -79,6 +74,16 @@ static const struct cgroup_files cgroup_v2 = { "memory.max", "memory.current", "
 static const struct cgroup_files cgroup_v1 = { "memory.limit_in_bytes", "memory.usage_in_bytes",
                                                "total_inactive_file ", "total_active_file " };
 
+/* Clean file pages are given up under pressure before anybody is killed.  Not inline: its room on the stack is large, and
+ * mostly not needed. */
+static __attribute__((noinline)) uint64_t cgroup_file_pages(char *folder, const struct cgroup_files *files)
+{
+    char stat[8192];
+    if (cgroup_read(folder, "memory.stat", stat, sizeof stat) <= 0)
+        return 0;
+    return number_after(stat, files->inactive) + number_after(stat, files->active);
+}
+
 /* Room for need bytes left in one cgroup; UINT64_MAX where it has no limit.  Who takes the last page of it is killed at
  * the next, be that of a page table, or of another process: so some is kept. */
 static uint64_t cgroup_room(char *folder, const struct cgroup_files *files, uint64_t need)
@@ -89,10 +94,7 @@ static uint64_t cgroup_room(char *folder, const struct cgroup_files *files, uint
     uint64_t room = max > current ? max - current : 0, kept = KEPT + need / KEPT_OF;
     if (room >= need + kept)
         return room - kept;
-    /* Clean file pages are given up under pressure before anybody is killed. */
-    char stat[8192];
-    if (cgroup_read(folder, "memory.stat", stat, sizeof stat) > 0)
-        room += number_after(stat, files->inactive) + number_after(stat, files->active);
+    room += cgroup_file_pages(folder, files);
     room = room < max ? room : max;
     return room > kept ? room - kept : 0;
 }

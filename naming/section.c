@@ -22,7 +22,7 @@ struct creation {
     uint32_t flags; /* the layout's */
 };
 
-static weir_status fill(void *base, uint64_t allocated, void *arg)
+static weir_status fill(void *base, uint64_t bytes, void *arg)
 {
     const struct creation *c = arg;
     weir_section_layout *header = base;
@@ -36,7 +36,7 @@ static weir_status fill(void *base, uint64_t allocated, void *arg)
     if (c->name != NULL)
         memcpy(header->name, c->name->text, sizeof header->name);
     weir_store_rlx(&header->size, c->size); /* relaxed: nobody sees the section before its magic or its name */
-    uint64_t committed = allocated - c->content_off;
+    uint64_t committed = bytes - c->content_off;
     for (uint64_t g = 0; (c->flags & WEIR_SECTION_RESERVED) != 0 && g < weir_section_granules(committed); g++)
         /* relaxed: as the size's */
         (void)weir_fetch_or_rlx(weir_word_at(base, WEIR_SECTION_HEADER + g / 64 * 8), UINT64_C(1) << g % 64);
@@ -65,15 +65,33 @@ weir_status weir_section_refresh(weir_section *section)
     return WEIR_OK;
 }
 
+/* What no view has taken. */
+static void drop_ahead(weir_section *section)
+{
+    if (section->ahead != NULL)
+        weir_os_unmap(&section->os, section->ahead, section->ahead_bytes);
+    section->ahead = NULL;
+}
+
 /* Maps the header of what was opened, and checks what its opener must agree with. */
 static weir_status attach(weir_section *section, const weir_section_options *options)
 {
     void *base;
     weir_access access = options->access == WEIR_READ_WRITE ? WEIR_READ_WRITE : WEIR_READ_ONLY;
-    weir_status status = weir_os_map(&section->os, 0, WEIR_SECTION_HEADER, access, true, &base);
+    uint64_t mapped = WEIR_SECTION_HEADER;
+    weir_status status = WEIR_OK;
+    bool ahead = (options->flags & WEIR_MAP_AHEAD) != 0 && access == WEIR_READ_WRITE;
+    if (ahead)
+        status = weir_os_bytes(&section->os, &mapped);
+    if (status == WEIR_OK && mapped < WEIR_SECTION_HEADER)
+        status = weir_fail(WEIR_E_CORRUPT, "%s was cut to %llu bytes", section->os.title, (unsigned long long)mapped);
+    if (status == WEIR_OK)
+        status = weir_os_map(&section->os, 0, mapped, access, true, &base);
     if (status != WEIR_OK)
         return status;
     section->header = base;
+    section->ahead = ahead ? (unsigned char *)base + WEIR_SECTION_HEADER : NULL;
+    section->ahead_bytes = mapped - WEIR_SECTION_HEADER;
     section->content_off = WEIR_SECTION_HEADER;
     uint32_t slots = section->header->slots, flags = section->header->flags;
     uint32_t content = section->header->content;
@@ -88,8 +106,11 @@ static weir_status attach(weir_section *section, const weir_section_options *opt
                          options->content);
     section->slots = slots;
     section->id = id;
-    if ((flags & WEIR_SECTION_RESERVED) == 0)
+    if ((flags & WEIR_SECTION_RESERVED) == 0) {
+        section->size = section->ahead_bytes >= size ? size : 0; /* the file was that long a moment ago */
         return weir_section_refresh(section);
+    }
+    drop_ahead(section);
 
     uint64_t content_off = weir_section_content_off(flags, size), bytes = 0;
     status = weir_os_bytes(&section->os, &bytes);
@@ -145,6 +166,9 @@ static weir_status check_creation(uint64_t size, const weir_section_options *o)
         return weir_fail(WEIR_E_INVALID, "options: mode %#o keeps its own owner out: it needs 0600 at least", o->mode);
     if ((o->flags & WEIR_RESERVE) != 0 && weir_os_page() > WEIR_SECTION_HEADER)
         return weir_fail(WEIR_E_UNSUPPORTED, "reserved room needs pages of 4096 bytes");
+    if (o->init_bytes > size || o->init_bytes > WEIR_INIT_BYTES_MAX || (o->init_bytes != 0 && (o->flags & WEIR_RESERVE) != 0))
+        return weir_fail(WEIR_E_INVALID, "options: init_bytes %llu, of %llu bytes: at most %u, and not with WEIR_RESERVE",
+                         (unsigned long long)o->init_bytes, (unsigned long long)size, WEIR_INIT_BYTES_MAX);
     if (o->commit_bytes > size || (o->commit_bytes != 0 && (o->flags & WEIR_RESERVE) == 0))
         return weir_fail(WEIR_E_INVALID, "options: commit_bytes %llu, of %llu bytes with WEIR_RESERVE",
                          (unsigned long long)o->commit_bytes, (unsigned long long)size);
@@ -176,6 +200,7 @@ static void plan(weir_os_request *request, struct creation *creation, uint64_t s
     }
     request->bytes = creation->content_off + size;
     request->allocated = creation->content_off + committed;
+    request->filled = o->init_bytes != 0 ? creation->content_off + o->init_bytes : 0;
     request->fill = fill;
     request->arg = creation;
 }
@@ -188,6 +213,7 @@ static weir_status finish(weir_section **out, weir_section *section, const weir_
         *out = section;
         return status;
     }
+    drop_ahead(section);
     if (section->header != NULL)
         weir_os_unmap(&section->os, section->header, section->content_off);
     weir_os_release(&section->os);
@@ -202,7 +228,7 @@ static weir_status acquire(weir_section **out, const char *text, uint64_t size, 
         options = &defaults;
     if (out == NULL)
         return weir_fail(WEIR_E_INVALID, "no place to return the section");
-    uint32_t flags = WEIR_DUMP | (request->may_open ? WEIR_EXPECT_OWNER : 0) |
+    uint32_t flags = WEIR_DUMP | WEIR_MAP_AHEAD | (request->may_open ? WEIR_EXPECT_OWNER : 0) |
                      (request->may_create ? CREATE_FLAGS | WEIR_PERSISTENT : 0);
     weir_status status = check_options(options, flags);
     if (status == WEIR_OK && request->may_create)
@@ -363,6 +389,7 @@ weir_status weir_section_close(weir_section *section)
         for (uint32_t slot = 0; slot < section->slots; slot++)
             if ((section->held[slot / 64] >> slot % 64 & 1) != 0)
                 (void)weir_participant_leave(section, slot);
+        drop_ahead(section);
         weir_os_unmap(&section->os, section->header, section->content_off);
     }
     weir_os_release(&section->os);

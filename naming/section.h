@@ -57,6 +57,8 @@ typedef enum weir_access {
 #define WEIR_DUMP 0x10u        /* views are in core dumps; without it they are kept out */
 #define WEIR_FILE_CREATE 0x20u /* file: make it if it is not there */
 #define WEIR_FILE_NEW 0x40u    /* file: make it; one that is there is WEIR_E_EXISTS */
+#define WEIR_MAP_AHEAD 0x80u   /* named: the content is mapped with the header, for the first growing view of all of it:
+                                * one mapping less.  A hint; of reserved room, or opened to look, it does nothing */
 #define WEIR_SEAL_SHRINK 0x100u /* unnamed: nobody can make it shorter any more */
 #define WEIR_SEAL_GROW 0x200u   /* unnamed: nobody can make it longer */
 #define WEIR_SEAL_WRITE 0x400u  /* unnamed: no new writable view, by anybody; those mapped before stay */
@@ -71,6 +73,8 @@ typedef enum weir_access {
 #define WEIR_NOT_DUMPED 0x100000u /* views are kept out of core dumps (wanted by default) */
 #define WEIR_MAP_NAME 0x200000u   /* views show the section's name in /proc/PID/maps (wanted by default) */
 
+#define WEIR_INIT_BYTES_MAX 4608u /* of weir_section_options.init_bytes: a copy of it is made on the stack */
+
 /* How a section is made or opened; all zero is a good start.  NULL stands for all zero. */
 typedef struct weir_section_options {
     uint32_t content; /* what is in it, any number of the caller's; a differing one is refused.  0: plain data */
@@ -83,6 +87,9 @@ typedef struct weir_section_options {
      * may not fork, leave by longjmp, nor call any weir_section function. */
     weir_status (*init)(void *content, uint64_t size_bytes, void *arg);
     void *init_arg;
+    uint64_t init_bytes; /* create: init fills no more than so many of the content's first bytes, and is given those, of
+                          * which it keeps no address; not with WEIR_RESERVE, and at most WEIR_INIT_BYTES_MAX.  0: it
+                          * is given all */
     uint32_t flags;        /* WEIR_PERSISTENT and the others */
     uint32_t group;        /* with WEIR_SET_GROUP: a gid */
     uint32_t owner;        /* with WEIR_EXPECT_OWNER: a uid; of open_or_create, this user's own */

@@ -26,6 +26,8 @@ struct weir_section {
     uint64_t id;          /* a file: 0 */
     uint32_t slots;
     bool reserved; /* its room is committed piece by piece */
+    void *ahead;          /* the content, mapped with the header for the first view of all of it; NULL: not, or taken, */
+    uint64_t ahead_bytes; /* and how much that is */
     struct weir_view_node *views;
     /* the slots that this handle has locked, and those of them whose word says so */
     uint64_t held[WEIR_SLOTS_MAX / 64];

@@ -78,6 +78,23 @@ weir_status weir_views_reach(weir_section *section, uint64_t from, uint64_t to)
     return status;
 }
 
+/* Is all of the content mapped already, for this view? */
+static bool is_ahead(const weir_section *section, uint64_t size_bytes, weir_access access)
+{
+    return section->ahead != NULL && size_bytes == section->ahead_bytes && section->size == size_bytes &&
+           access == WEIR_READ_WRITE;
+}
+
+static weir_status map_whole_or_ahead(weir_section *section, struct weir_view_node *node, bool whole)
+{
+    if (!node->growing || !is_ahead(section, node->size, node->access))
+        return weir_os_map(&section->os, section->content_off + node->offset, node->size, node->access, whole,
+                           &node->base);
+    node->base = section->ahead;
+    section->ahead = NULL;
+    return WEIR_OK;
+}
+
 /* Maps size_bytes of the content, refreshed and checked, or room for them, and remembers it. */
 static weir_status map_node(weir_view *out, weir_section *section, uint64_t offset, uint64_t size_bytes,
                             weir_access access, bool growing)
@@ -90,8 +107,7 @@ static weir_status map_node(weir_view *out, weir_section *section, uint64_t offs
     *node = (struct weir_view_node){ .next = section->views, .offset = offset, .size = size_bytes, .access = access,
                                      .growing = growing };
     bool whole = !section->reserved && (!growing || size_bytes <= section->size); /* no room behind the content */
-    weir_status status = weir_os_map(&section->os, section->content_off + offset, size_bytes, access, whole,
-                                     &node->base);
+    weir_status status = map_whole_or_ahead(section, node, whole);
     if (status == WEIR_OK) {
         if (growing && whole) {
             node->reached = size_bytes;
@@ -153,14 +169,15 @@ weir_status weir_view_map_growing(weir_view *out, weir_section *section, uint64_
     if (section->reserved || section->os.kind != WEIR_SECTION_NAMED)
         return weir_fail(WEIR_E_STATE, "%s cannot grow while it is in use", section->os.title);
     status = weir_section_range(section, 0, &content);
-    if (status == WEIR_OK)
+    uint64_t bytes = room_bytes > content ? room_bytes : content;
+    if (status == WEIR_OK && !is_ahead(section, bytes, access)) /* it was looked at before it was mapped */
         status = weir_section_check_file(section, content);
     if (status != WEIR_OK)
         return status;
     if (room_bytes > WEIR_SECTION_SIZE_MAX)
         return weir_fail(WEIR_E_INVALID, "room for %llu bytes: a section has at most %llu",
                          (unsigned long long)room_bytes, (unsigned long long)WEIR_SECTION_SIZE_MAX);
-    return map_node(out, section, 0, room_bytes > content ? room_bytes : content, access, true);
+    return map_node(out, section, 0, bytes, access, true);
 }
 
 static weir_status not_mapped(void)

@@ -89,6 +89,17 @@ BENCH_INLINE bool receive_one(struct bench_end *end, void *buffer, uint32_t byte
     return true;
 }
 
+/* The newest value: what its reader did not get is what lies between two numbers. */
+BENCH_INLINE bool receive_latest(struct bench_end *end, void *buffer, uint32_t bytes)
+{
+    uint32_t len;
+    weir_status status = weir_receive(channel_of(end), buffer, bytes, &len, WEIR_FOREVER);
+    if (WEIR_UNLIKELY(status != WEIR_OK))
+        return nothing(end, status);
+    end->lost = *(const uint64_t *)buffer + 1 - ++end->received;
+    return true;
+}
+
 BENCH_INLINE uint32_t send_many(struct bench_end *end, const void *msgs, uint32_t bytes, uint32_t count)
 {
     uint32_t sent = 0;
@@ -153,6 +164,8 @@ BENCH_INLINE void release(struct bench_end *end) { (void)weir_release(channel_of
 
 #include "weir_sides.h"
 
+BENCH_SIDE(consume_latest, bench_consume_copies, receive_latest)
+
 #define WAITS (BENCH_SPIN | BENCH_SLEEP | BENCH_NO_PACING)
 #define SYSTEM(label, words, kind_of, abilities, way)                                                                  \
     {                                                                                                                  \
@@ -177,6 +190,13 @@ static const struct system systems[] = {
     SYSTEM("weir-broadcast", "channel, broadcast (lossy)", WEIR_BROADCAST, BENCH_BROADCAST | BENCH_LOSSY, copies),
 };
 
+static const struct system latest = {
+    .peer = { .name = "weir-latest", .what = "channel, latest: the newest value",
+              .can = WAITS | BENCH_BROADCAST | BENCH_LOSSY, .open = open_end, .produce = produce_copies,
+              .consume = consume_latest, .close = close_end },
+    .kind = WEIR_LATEST,
+};
+
 static const struct system fenced = {
     .peer = { .name = "weir-full-fences", .what = "channel, spsc, without asymmetric fences",
               .can = WAITS | BENCH_SPSC | BENCH_BATCH | BENCH_LATENCY, .open = open_end, .produce = produce_copies,
@@ -187,5 +207,5 @@ static const struct system fenced = {
 const struct bench_peer *bench_weir(uint32_t index)
 {
     const uint32_t count = sizeof systems / sizeof systems[0];
-    return index < count ? &systems[index].peer : index == count ? &fenced.peer : NULL;
+    return index < count ? &systems[index].peer : index == count ? &latest.peer : index == count + 1 ? &fenced.peer : NULL;
 }

@@ -1,6 +1,8 @@
 /* Sending and receiving: every call's every status, batches, waking, counters. */
 #include "ipc/endless_sleep.h"
 
+#include <weir/ipc/channel_private.h>
+
 #include <criterion/criterion.h>
 #include <pthread.h>
 
@@ -293,6 +295,31 @@ Test(channel_calls, times_too_long_for_a_clock_are_for_ever_and_a_message_ends_t
     uint32_t len;
     CHECK_STATUS(weir_receive(late, &got, 8, &len, INT64_MAX), WEIR_CLOSED);
     CHECK_OK(weir_channel_open(&pair.p, "pair", WEIR_PRODUCER, NULL));
+    pair_close(&pair);
+}
+
+/* Who sleeps at once lingers in a stream; but in vain it costs little: one wait in 16, and none behind a vain one. */
+Test(channel_calls, a_wait_that_lingers_in_vain_rests_for_fifteen)
+{
+    struct pair pair = pair_open(4096, WEIR_WAIT_SLEEP);
+    struct channel_cold *cold = channel_cold(pair.c), *producers = channel_cold(pair.p);
+    CHECK_STATUS(timed_call(&pair, 0, WEIR_MILLISECONDS(1)), WEIR_TIMEOUT);
+    CHECK(cold->rest == 0); /* one message at a time, or none, is no stream */
+    for (uint32_t i = 0; i < 33; i++) {
+        cold->pauses = 8;
+        cold->idle = false;
+        CHECK_STATUS(timed_call(&pair, 0, WEIR_MILLISECONDS(1)), WEIR_TIMEOUT);
+        CHECK(cold->rest == 15 - i % 16);
+    }
+    cold->rest = 0;
+    CHECK_STATUS(timed_call(&pair, 0, WEIR_MILLISECONDS(1)), WEIR_TIMEOUT); /* idle */
+    cold->idle = false;
+    CHECK_STATUS(timed_call(&pair, 0, 20000), WEIR_TIMEOUT); /* shorter than it would linger */
+    CHECK(cold->rest == 0);
+    weir_status last;
+    (void)send_until_full(pair.p, 0, &last);
+    CHECK_STATUS(timed_call(&pair, 3, WEIR_MILLISECONDS(1)), WEIR_TIMEOUT);
+    CHECK(producers->rest == 15); /* a full lane is a stream */
     pair_close(&pair);
 }
 

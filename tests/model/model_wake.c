@@ -2,7 +2,7 @@
  * edges: WAKE SLOT
  *
  * This is the code that ships: ipc/channel.h's calls, ipc/channel_wait.c, naming/participant.c and the lane below them,
- * compiled against the explorer.  What stands instead of the system is in system.c.  Nobody spins (WEIR_WAIT_SLEEP), and a sleep has no bound as long as nobody is killed, so a
+ * compiled against the explorer.  What stands instead of the system is in system.c.  Nobody spins (WEIR_WAIT_SLEEP, at rest), and a sleep has no bound as long as nobody is killed, so a
  * wake-up that is lost is a failure, where in truth it costs 45 ms. */
 #include <weir/ipc/kind.h>
 #include <weir/naming/section_private.h>
@@ -47,6 +47,7 @@ static void open_end(struct end *end, weir_role role, bool full_fence)
     cold->layout = layout;
     cold->role = role;
     cold->wait = WEIR_WAIT_SLEEP;
+    cold->rest = UINT32_MAX;
     cold->full_fence = full_fence;
     cold->kind = &weir_channel_spsc;
     cold->attached = true;

@@ -80,6 +80,7 @@ static void open_end(struct end *end, weir_role role, uint32_t slot, bool full_f
     cold->layout = layout;
     cold->role = role;
     cold->wait = WEIR_WAIT_SLEEP;
+    cold->rest = UINT32_MAX;
     cold->full_fence = full_fence;
     cold->kind = &number;
     cold->attached = true;

@@ -326,6 +326,14 @@ static inline weir_status open_as(struct scene *s, const weir_section_options *o
 }
 
 static inline weir_status do_create(struct scene *s) { return make_as(s, &with_slots); }
+/* Its start is written, and its content is mapped with the header. */
+static inline weir_status fill_one(void *content, uint64_t size, void *arg)
+{
+    *(uint64_t *)content = 0x6b;
+    return size == 8 && arg == NULL ? WEIR_OK : WEIR_E_STATE;
+}
+static const weir_section_options ahead = { .init = fill_one, .init_bytes = 8, .flags = WEIR_MAP_AHEAD };
+static inline weir_status do_create_ahead(struct scene *s) { return make_as(s, &ahead); }
 static inline weir_status do_create_persistent(struct scene *s) { return make_as(s, &persistent); }
 static inline weir_status do_create_room(struct scene *s)
 {
@@ -349,6 +357,7 @@ static inline weir_status do_create_demanding_node(struct scene *s)
     return make_as(s, &(weir_section_options){ .demand = WEIR_ON_NODE });
 }
 static inline weir_status do_open(struct scene *s) { return open_as(s, NULL); }
+static inline weir_status do_open_ahead(struct scene *s) { return open_as(s, &(weir_section_options){ .flags = WEIR_MAP_AHEAD }); }
 static inline weir_status do_either(struct scene *s)
 {
     return weir_section_open_or_create(&s->handle, s->name, SIZE, NULL, NULL);

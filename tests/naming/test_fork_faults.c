@@ -52,6 +52,8 @@ static void fork_here(void)
 
 static const struct operation forked[] = {
     { "create", NULL, NULL, do_create, WEIR_OK, 0, 0, NULL },
+    { "create, mapped ahead", NULL, NULL, do_create_ahead, WEIR_OK, 0, 0, NULL },
+    { "open, mapped ahead", have_other, NULL, do_open_ahead, WEIR_OK, 0, 0, NULL },
     { "create over a stale one", NULL, have_stale, do_create, WEIR_OK, 0, LOCAL_ONLY, NULL },
     { "create of a live one", have_other, NULL, do_create, WEIR_E_EXISTS, 0, LOCAL_ONLY, NULL },
     { "create, reserved, to persist", NULL, NULL, do_create_lasting_room, WEIR_OK, 0, LOCAL_ONLY, NULL },

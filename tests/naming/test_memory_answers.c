@@ -420,7 +420,7 @@ Test(memory_answers, properties_that_are_none_or_exclude_each_other_are_refused)
         { .want = WEIR_ON_NODE, .node = 1024 },
         { .demand = WEIR_ON_NODE, .node = UINT32_MAX },
         { .flags = 0x1000 },
-        { .flags = WEIR_DUMP | 0x80 },
+        { .flags = WEIR_DUMP | 0x2000 },
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         check_options(&rows[i], true, true);

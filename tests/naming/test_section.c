@@ -338,6 +338,55 @@ Test(section, init_fills_zeroed_content_that_nobody_can_see_yet)
     CHECK_OK(weir_section_close(section));
 }
 
+Test(section, init_that_fills_a_part_is_given_that_part_and_the_rest_is_zero)
+{
+    const char *dir = support_shm_dir();
+    path_text path = section_path(dir, "filled");
+    const uint64_t sizes[] = { 1, 4095, WEIR_INIT_BYTES_MAX };
+    for (unsigned i = 0; i < 3; i++) {
+        struct init_record record = { .path = path.text };
+        weir_section_options options = { .init = init, .init_arg = &record, .init_bytes = sizes[i] };
+        weir_section *section;
+        weir_view view;
+        CHECK_OK(weir_section_create(&section, "filled", 19999, &options));
+        cr_assert(record.calls == 1 && record.size == sizes[i] && !record.visible && !record.dirty);
+        CHECK_OK(weir_view_map(&view, section, 0, 0, WEIR_READ_ONLY));
+        for (uint64_t at = 0; at < 19999; at++)
+            cr_assert_eq(((unsigned char *)view.base)[at], at < sizes[i] ? 0x6b : 0);
+        CHECK_OK(weir_view_unmap(&view));
+        CHECK_OK(weir_section_close(section));
+    }
+    check_arguments("a", 4096, (weir_section_options){ .init_bytes = 4097 }, WEIR_E_INVALID);
+    check_arguments("a", 65536, (weir_section_options){ .init_bytes = WEIR_INIT_BYTES_MAX + 1 }, WEIR_E_INVALID);
+    check_arguments("a", 4096, (weir_section_options){ .init_bytes = 8, .flags = WEIR_RESERVE }, WEIR_E_INVALID);
+}
+
+/* The first growing view of all of it takes what is mapped ahead; others are mapped, and what nobody takes goes. */
+Test(section, content_that_is_mapped_ahead_is_the_first_growing_views)
+{
+    (void)support_shm_dir();
+    const weir_section_options ahead = { .flags = WEIR_MAP_AHEAD };
+    for (int taken = 0; taken < 3; taken++) { /* by a view of all, by one with room for more, by none */
+        unsigned before = mappings_of("/ahead").all;
+        weir_section *section;
+        weir_view view, second;
+        CHECK_OK(weir_section_create(&section, "ahead", 65536, &ahead));
+        CHECK(mappings_of("/ahead").all == before + 1);
+        if (taken < 2) {
+            CHECK_OK(weir_view_map_growing(&view, section, taken == 0 ? 65536 : 131072, WEIR_READ_WRITE));
+            CHECK(view.size == 65536);
+            memset(view.base, 0x6b, view.size);
+            CHECK_OK(weir_view_map(&second, section, 0, 0, WEIR_READ_ONLY));
+            CHECK(((unsigned char *)second.base)[65535] == 0x6b && second.base != view.base);
+            CHECK_OK(weir_view_unmap(&second));
+            CHECK_OK(weir_view_unmap(&view));
+            CHECK(weir_section_size(section) == 65536); /* the header stays */
+        }
+        CHECK_OK(weir_section_close(section));
+        CHECK(mappings_of("/ahead").all == before);
+    }
+}
+
 static void check_failing_init(const char *dir, weir_status result)
 {
     path_text path = section_path(dir, "unmade");

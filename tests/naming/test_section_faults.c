@@ -245,6 +245,8 @@ static void check_large(struct scene *s, weir_status status, const char *text)
 
 static const struct operation operations[] = {
     { "create", NULL, NULL, do_create, WEIR_OK, ALL, MAKES_NOTHING, NULL },
+    { "create, mapped ahead", NULL, NULL, do_create_ahead, WEIR_OK, ALL, MAKES_NOTHING, NULL },
+    { "open, mapped ahead", have_other, NULL, do_open_ahead, WEIR_OK, ALL, 0, NULL },
     { "create over a stale one", NULL, have_stale, do_create, WEIR_OK, ALL, 0, NULL },
     { "create of a live one", have_other, NULL, do_create, WEIR_E_EXISTS, ALL, 0, NULL },
     { "create, to persist", NULL, NULL, do_create_persistent, WEIR_OK, ALL, MAKES_NOTHING, check_persists },

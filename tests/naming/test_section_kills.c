@@ -159,6 +159,7 @@ static void left_lasting_other(struct scene *s, long n, const char *text)
 
 static const struct death creations[] = {
     { "create", NULL, NULL, do_create, WEIR_OK, 0, left_stale },
+    { "create, mapped ahead", NULL, NULL, do_create_ahead, WEIR_OK, 0, left_stale },
     { "create over a stale one", NULL, have_stale, do_create, WEIR_OK, 0, left_stale },
     { "create of a live one", have_other, NULL, do_create, WEIR_E_EXISTS, 0, left_at_its_size },
     { "create, to persist", NULL, NULL, do_create_persistent, WEIR_OK, 0, left_unused_or_none },

@@ -30,6 +30,8 @@ static const struct meeting meetings[] = {
     { "create, it is replaced", PLAIN, peer_has, NULL, do_create, peer_replaces, FOUND_ONE },
     { "create, the last dies", PLAIN, peer_has, NULL, do_create, peer_dies, FOUND_ONE },
     { "create, another is first", PLAIN, NULL, NULL, do_create, peer_has, FOUND_ONE },
+    { "create, written, the last closes", PLAIN, peer_has, NULL, do_create_ahead, peer_closes, FOUND_ONE },
+    { "create, written, another is first", PLAIN, NULL, NULL, do_create_ahead, peer_has, FOUND_ONE },
     { "create, another cleans", PLAIN, NULL, NULL, do_create, peer_cleans, 0 },
     { "create, another removes", PLAIN, NULL, NULL, do_create, peer_removes, 0 },
     { "open_or_create, the last closes", PLAIN, peer_has, NULL, do_either, peer_closes, 0 },

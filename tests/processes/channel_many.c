@@ -12,7 +12,7 @@
 #define CHANNELS 10000u
 #define CAPACITY 4096u
 #define DESCRIPTORS_SPARE 64u
-#define MAPPINGS_EACH 4u      /* at most: two of a handle, the section's header, its content */
+#define MAPPINGS_EACH 3u      /* at most: two of a handle, the section's header with its content */
 #define BYTES_EACH 16384u     /* of tmpfs: header, two pages of a channel, and what the file system takes */
 
 static char names[CHANNELS][32];
