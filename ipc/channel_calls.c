@@ -240,7 +240,7 @@ static weir_status try_get(weir_channel *channel, const struct get *get)
     struct channel_cold *cold = channel_cold(channel);
     weir_message before = cold->message;
     if (cold->taken % TAKEN_PER_CLOCK == TAKEN_PER_CLOCK - 1) { /* who always finds something never waits */
-        weir_status status = weir_channel_recover(channel, cold->kind->recover != NULL ? weir_os_now_ns() : 0, false);
+        weir_status status = weir_channel_recover(channel, cold->kind->recover != NULL ? weir_os_lately_ns() : 0, false);
         if (status < 0)
             return status;
     }
