@@ -395,5 +395,7 @@ weir_status weir_channel_wait_gone(weir_channel *channel, weir_role role, uint32
     status = weir_channel_wait_for(&w, timeout);
     if (status == WEIR_OK)
         status = how_it_went(channel, slot, generation, deaths);
+    if (status == WEIR_CLOSED || status == WEIR_DIED)
+        WEIR_PROBE3(peer_end, weir_section_name(cold->section), (int)cold->role, (int)status);
     return weir_channel_leave(channel, status);
 }

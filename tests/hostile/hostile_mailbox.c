@@ -27,6 +27,7 @@
 /* Of a call.  What grows is what it drops: at most 65,536 messages, of which no lane here has more than 80 but by replays. */
 #define LOADS_MAX UINT64_C(16384)
 #define LONG 300u /* bytes of a message that a head could take for a name, and more */
+#define KEPT 700u /* of a mailbox's memory: two or three messages, or they would never fill it */
 #define FILE_MAX (UINT64_C(4) << 20) /* no stated number makes it longer: the memory is real */
 
 /* ---- the words ---- */
@@ -81,6 +82,7 @@ static weir_mailbox *try_own(const char *name, uint64_t bits)
     weir_mailbox_options options = {
         .undelivered = (weir_undelivered)(bits & 3) % 3, .capacity = bits >> 2 & 1 ? CAPACITY : 0,
         .wait = (weir_wait)(bits >> 3 & 1) * WEIR_WAIT_SLEEP, .senders = bits >> 4 & 1 ? SENDERS : 0,
+        .kept_bytes = KEPT,
     };
     weir_status status = CALL("mailbox_open", weir_mailbox_open(&mailbox, name, &options), OPENS);
     HOSTILE_CHECK((status == WEIR_OK) == (mailbox != NULL));
