@@ -50,6 +50,11 @@ typedef enum weir_kind {
     WEIR_LATEST = 7           /* one producer; consumers get the newest message alone */
 } weir_kind;
 
+/* Kinds that are not in weir_kind: channels that something is built on, which no bare channel is taken for.  A mailbox
+ * (mailbox.h) whose undelivered messages are kept, and one whose are discarded. */
+#define WEIR_KIND_MAILBOX 32u
+#define WEIR_KIND_MAILBOX_DISCARD 33u
+
 /* How a call waits that has to. */
 typedef enum weir_wait {
     WEIR_WAIT_SPIN_SLEEP = 0, /* spins for some 50 us, then sleeps */
@@ -130,8 +135,7 @@ typedef struct weir_channel_facts {
     uint64_t messages;    /* that this handle has sent, or received */
     uint64_t full;        /* how often a send of this handle found no room */
     uint64_t sleeps;      /* how often this handle slept, */
-    uint64_t woken;       /* and how often of these a peer, a cancel or the news of a death woke it (not of the sleeps of
-                           * weir_wait_any) */
+    uint64_t woken;       /* and how often of these a peer, a cancel or the news of a death woke it (of weir_wait_any: this one) */
     uint64_t recovered;   /* how often this handle saw to what a dead participant had left */
     uint64_t lost;        /* messages that were overwritten before this handle had read them (BROADCAST) */
     uint64_t redelivered; /* messages it received that a consumer who is gone may have had before (MPMC) */

@@ -240,7 +240,7 @@ static weir_status try_get(weir_channel *channel, const struct get *get)
     struct channel_cold *cold = channel_cold(channel);
     weir_message before = cold->message;
     if (cold->taken % TAKEN_PER_CLOCK == TAKEN_PER_CLOCK - 1) { /* who always finds something never waits */
-        weir_status status = weir_channel_recover(channel, cold->kind->recover != NULL ? weir_os_now_ns() : 0, false);
+        weir_status status = weir_channel_recover(channel, cold->kind->recover != NULL ? weir_os_lately_ns() : 0, false);
         if (status < 0)
             return status;
     }
@@ -395,5 +395,7 @@ weir_status weir_channel_wait_gone(weir_channel *channel, weir_role role, uint32
     status = weir_channel_wait_for(&w, timeout);
     if (status == WEIR_OK)
         status = how_it_went(channel, slot, generation, deaths);
+    if (status == WEIR_CLOSED || status == WEIR_DIED)
+        WEIR_PROBE3(peer_end, weir_section_name(cold->section), (int)cold->role, (int)status);
     return weir_channel_leave(channel, status);
 }

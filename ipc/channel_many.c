@@ -1,6 +1,7 @@
 /* ipc/channel_many.c - one wait for several channels. */
 #include <weir/base/fail.h>
 #include <weir/ipc/channel_wait.h>
+#include <weir/ipc/probe.h>
 
 #include <stdlib.h>
 
@@ -89,10 +90,24 @@ static int64_t bound_of(const struct many *m, int64_t now)
     return m->until_ns - now < bound ? m->until_ns - now : bound;
 }
 
-static void note_sleep(const struct many *m)
+static void note_sleep(const struct many *m, int64_t bound)
 {
-    for (uint32_t i = 0; i < m->count; i++)
-        weir_channel_tally(channel_cold(m->channels[i]), WEIR_COUNT_SLEPT, 1);
+    for (uint32_t i = 0; i < m->count; i++) {
+        struct channel_cold *cold = channel_cold(m->channels[i]);
+        weir_channel_tally(cold, WEIR_COUNT_SLEPT, 1);
+        WEIR_PROBE3(sleep, weir_section_name(cold->section), (int)cold->role, bound);
+    }
+}
+
+/* Behind the sleep: whose word was cleared was woken. */
+static void note_wake(const struct many *m)
+{
+    for (uint32_t i = 0; i < m->count; i++) {
+        struct channel_cold *cold = channel_cold(m->channels[i]);
+        bool ended = weir_load32_rlx(&m->channels[i]->sleeper->armed) == 0; /* relaxed: it is counted */
+        weir_channel_tally(cold, WEIR_COUNT_WOKEN, ended);
+        WEIR_PROBE3(wake, weir_section_name(cold->section), (int)cold->role, (int)ended);
+    }
 }
 
 /* Arms the words that are not armed with what on says (0: none is, yet), and fences once for all of them. */
@@ -126,8 +141,11 @@ static weir_status sleep_on_words(const struct many *m, uint32_t *which)
         status = each(m, look_at_all, &now, which);
         if (status != WEIR_EMPTY || now >= m->until_ns)
             break;
-        note_sleep(m);
-        if (!weir_os_sleep_any(on, m->count, bound_of(m, now))) {
+        int64_t bound = bound_of(m, now);
+        note_sleep(m, bound);
+        bool slept = weir_os_sleep_any(on, m->count, bound);
+        note_wake(m);
+        if (!slept) {
             status = WEIR_E_UNSUPPORTED;
             break;
         }
@@ -180,8 +198,10 @@ static weir_status sleep_on_descriptors(const struct many *m, uint32_t *which)
         now = weir_os_now_ns();
         if (status != WEIR_EMPTY || now >= m->until_ns)
             break;
-        note_sleep(m);
-        readable = weir_os_poll(descriptors, m->count, bound_of(m, now));
+        int64_t bound = bound_of(m, now);
+        note_sleep(m, bound);
+        readable = weir_os_poll(descriptors, m->count, bound);
+        note_wake(m);
         if (readable < 0)
             status = weir_fail(WEIR_E_NO_MEMORY, "no memory to wait for %u descriptors", m->count);
     }

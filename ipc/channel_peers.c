@@ -166,5 +166,10 @@ weir_status weir_channel_recover(weir_channel *channel, int64_t now, bool at_onc
     if (cold->kind->recover == NULL || !cold->attached ||
         (!at_once && !weir_channel_is_due(cold, &cold->recovered, now)))
         return WEIR_EMPTY;
-    return cold->kind->recover(channel);
+    weir_status status = cold->kind->recover(channel);
+    if (status == WEIR_E_NOT_WEIR || status == WEIR_E_VERSION || status == WEIR_E_INVALID)
+        status = WEIR_E_CORRUPT; /* it was a ring when this handle attached, and who is asked about stands in it */
+    if (status == WEIR_E_CORRUPT) /* for good */
+        weir_channel_poison(channel, status);
+    return status;
 }

@@ -94,9 +94,11 @@ weir_position weir_look_at_position(const struct channel_cold *cold, const struc
     struct ring ring = { (const unsigned char *)cold->view.base + off, cold->view.size - off };
     bool producer = role == WEIR_PRODUCER;
     weir_position is = WEIR_POSITION_NONE;
-    switch (cold->number) {
+    switch ((uint32_t)cold->number) {
     case WEIR_SPSC: is = of_spsc(ring, role, &found); break;
-    case WEIR_MPSC: if (producer) is = of_mpsc(ring, WEIR_MPSC_MAGIC, shape->capacity, place, &found); break;
+    case WEIR_MPSC:
+    case WEIR_KIND_MAILBOX:
+    case WEIR_KIND_MAILBOX_DISCARD: if (producer) is = of_mpsc(ring, WEIR_MPSC_MAGIC, shape->capacity, place, &found); break;
     case WEIR_MPSC_ORDERED: if (producer) is = of_mpsc(ring, WEIR_MPSC_ORDERED_MAGIC, shape->capacity, place, &found); break;
     case WEIR_MPMC: if (producer) is = of_mpmc(ring, place, &found); break;
     case WEIR_BROADCAST_GATED: is = of_gated(ring, role, place, &found); break;

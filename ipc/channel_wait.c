@@ -101,6 +101,7 @@ void weir_channel_wake_own(weir_channel *channel)
         wake_producer(cold, cold->slot, false);
     else
         wake_consumers(cold, false);
+    weir_os_wake(&channel->sleeper->armed); /* who had cleared it may be stopped, or dead, and has not woken anybody */
     weir_channel_alert(channel);
 }
 

@@ -54,10 +54,6 @@ struct channel_kind {
 /* weir_channel_recovered notes that what was left in a place was seen to, if status is WEIR_OK. */
 void weir_channel_recovered(weir_channel *channel, weir_status status, uint32_t place);
 
-/* Kinds that are not in weir_kind: channels that something is built on, which no bare channel is taken for. */
-#define WEIR_KIND_MAILBOX 32u
-#define WEIR_KIND_MAILBOX_DISCARD 33u
-
 /* NULL: there is no such kind. */
 const struct channel_kind *weir_channel_kind(uint32_t kind);
 

@@ -191,7 +191,7 @@ static bool read_head(const void *msg, uint32_t len, struct mail_head *head, str
     const unsigned char *bytes = msg;
     if (len < sizeof *head)
         return false;
-    memcpy(head, bytes, sizeof *head);
+    WEIR_PAYLOAD_READ(head, bytes, sizeof *head);
     uint32_t head_bytes = mail_head_bytes(head->name_len);
     bool answers = (head->flags & MAIL_ANSWER) != 0;
     if (head->magic != MAIL_MAGIC || (head->flags & ~MAIL_FLAGS) != 0 || head->zero != 0 || head->zero_too != 0 ||
@@ -211,7 +211,7 @@ static bool read_head(const void *msg, uint32_t len, struct mail_head *head, str
     from->owner = head->owner;
     from->generation = head->generation;
     from->call = head->flags & MAIL_CALL;
-    memcpy(from->name, bytes + sizeof *head, head->name_len); /* and zeros behind it, from above */
+    WEIR_PAYLOAD_READ(from->name, bytes + sizeof *head, head->name_len); /* and zeros behind it, from above */
     out->bytes = bytes + head_bytes;
     return strlen(from->name) == head->name_len;
 }
@@ -285,7 +285,7 @@ weir_status weir_mailbox_hand(struct mailbox_state *state, weir_mail *mail, void
         return weir_fail(WEIR_E_TOO_SMALL, "a message of %u bytes, the buffer has %llu", next->len,
                          (unsigned long long)size_bytes);
     if (next->len != 0)
-        memcpy(buffer, state->next.bytes, next->len);
+        WEIR_PAYLOAD_READ(buffer, state->next.bytes, next->len);
     state->next.bytes = NULL;
     state->received++;
     release(state);
@@ -313,7 +313,7 @@ bool weir_mailbox_keep(struct mailbox_state *state)
     }
     unsigned char *at = kept->memory + kept->end_off;
     memcpy(at, mail, sizeof *mail);
-    memcpy(at + sizeof *mail, state->next.bytes, mail->len);
+    WEIR_PAYLOAD_READ(at + sizeof *mail, state->next.bytes, mail->len);
     kept->end_off += bytes;
     kept->count++;
     state->next.bytes = NULL;

@@ -2,6 +2,7 @@
 #include <weir/base/fail.h>
 #include <weir/ipc/channel_wait.h>
 #include <weir/ipc/mailbox_private.h>
+#include <weir/ipc/probe.h>
 
 #include <string.h>
 
@@ -52,10 +53,17 @@ static weir_status end_of_known(const struct sender_state *state, const weir_par
     return owner->presence == WEIR_DEAD ? WEIR_DIED : WEIR_CLOSED;
 }
 
+static void trace_end(const struct sender_state *state, weir_status end)
+{
+    WEIR_PROBE3(peer_end, weir_section_name(channel_cold(state->channel)->section), (int)WEIR_PRODUCER, (int)end);
+}
+
 /* What there is to tell the caller of the owner it knew; WEIR_OK: nothing.  The owner is known from now on. */
 static weir_status news(struct sender_state *state, const weir_participant *owner)
 {
     weir_status end = state->told || state->known == 0 ? WEIR_OK : end_of_known(state, owner);
+    if (end != WEIR_OK)
+        trace_end(state, end);
     if (owner->generation == state->known) {
         state->told = state->told || end != WEIR_OK;
         return end;
@@ -252,8 +260,10 @@ static weir_status ended(struct sender_state *state)
     weir_participant owner;
     state->looked_ns = 0;
     weir_status status = look_at_owner(state, weir_os_now_ns(), &owner);
-    if (status > 0) /* and told */
+    if (status > 0) { /* and told */
         know(state, &owner);
+        trace_end(state, status);
+    }
     return status;
 }
 

@@ -404,13 +404,18 @@ weir_status weir_os_grow(weir_os_section *os, uint64_t from, uint64_t to)
     if (os->kind == WEIR_SECTION_FILE) {
         status = grow_file(os, from, to);
     } else if (to > from) {
-        /* What lies behind the old size was promised to nobody: an extender that was killed may have left it. */
-        (void)weir_linux.ftruncate(os->fd, (off_t)from);
-        status = weir_linux_bind(os, from, to);
-        if (status == WEIR_OK)
-            status = weir_linux_allocate(os->fd, from, to, os->from);
-        if (status != WEIR_OK)
-            (void)weir_linux.ftruncate(os->fd, (off_t)from);
+        /* It may be longer than is stated: a killed extender has left that, or what states it is wrong.  Others may have
+         * mapped it, so only what this call adds is taken away again. */
+        struct stat st;
+        if (weir_linux.fstat(os->fd, &st) != 0) {
+            status = weir_linux_fail("cannot look at the length of", os->title);
+        } else {
+            status = weir_linux_bind(os, from, to);
+            if (status == WEIR_OK)
+                status = weir_linux_allocate(os->fd, from, to, os->from);
+            if (status != WEIR_OK)
+                (void)weir_linux.ftruncate(os->fd, st.st_size);
+        }
     }
     errno = saved;
     return status;

@@ -2,7 +2,7 @@
  * through once in single steps, to know where something changes that others can see; then it is lived again and again,
  * each time killed, or stopped, at another of its points. */
 #include "crash.h"
-#include "lives/life.h"
+#include "lives/sleeper.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -240,6 +240,7 @@ int main(int argc, char **argv)
     if (run.part == NULL && !crash_wanted_state(&none))
         CHECK(run.missed * MISSED_OF <= run.kills + run.stops);
     crash_done();
+    sleeper_done();
     (void)printf("crash channel: points=%llu kills=%llu stops=%llu operations=%llu failures=0\n",
                  (unsigned long long)run.points, (unsigned long long)run.kills, (unsigned long long)run.stops,
                  (unsigned long long)run.operations);

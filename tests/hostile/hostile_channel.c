@@ -1,14 +1,11 @@
 /* hooks.  A channel over a section whose header, layout words, lane and records are changed: before both ends are opened,
  * and at the loads of every call.  The file is mapped here as well; the calls see it through mappings of their own. */
-#include "hostile.h"
+#include "aliased.h"
 
 #include "support.h"
 
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include <weir/ipc/channel_private.h>
 #include <weir/naming/section_layout.h>
@@ -39,60 +36,30 @@ static const hostile_row row = {
     .name = "channel", .bytes = bytes, .producers = 1, .control = control, .control_count = HOSTILE_COUNT(control),
     .aliased = true,
 };
-static hostile_ring target = { .row = &row };
-static unsigned char good[FILE_BYTES];
-
 /* A channel with two messages in it, whose users were never there: this process holds the section alone. */
 static weir_section *make(const char *dir)
 {
     weir_section *section;
     weir_channel *p;
-    char path[256];
     CHECK_OK(weir_channel_open(&p, NAME, WEIR_PRODUCER, &(weir_channel_options){ .capacity = WEIR_CAPACITY_MIN,
                                                                                  .type.name = "order" }));
     CHECK_OK(weir_section_open(&section, NAME, &(weir_section_options){ .content = WEIR_CHANNEL_CONTENT }));
     CHECK_OK(weir_send(p, "one", 3, WEIR_NOWAIT));
     CHECK_OK(weir_send(p, "another", 7, WEIR_NOWAIT));
     CHECK_OK(weir_channel_close(p));
-    (void)snprintf(path, sizeof path, "%s/weir-u.%u/hostile", dir, (unsigned)getuid());
-    int fd = open(path, O_RDWR | O_CLOEXEC);
-    CHECK(fd >= 0);
-    target.mem = mmap(NULL, FILE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    CHECK(target.mem != MAP_FAILED);
-    (void)close(fd);
-    memcpy(good, target.mem, FILE_BYTES);
-    for (unsigned state = 0; state < HOSTILE_STATES; state++)
-        hostile_remember(&target, state);
+    aliased_begin(&row);
+    aliased_map(dir, "hostile", 0, FILE_BYTES);
+    aliased_good();
     return section;
-}
-
-static void mend(void)
-{
-    for (uint64_t off = 0; off < FILE_BYTES; off += 8) {
-        uint64_t word;
-        memcpy(&word, good + off, 8);
-        weir_store_rlx(weir_word_at(target.mem, off), word);
-    }
 }
 
 /* ---- the calls, each with what its header says it may answer ---- */
 
-#define S(name) HOSTILE_STATUS(WEIR_##name)
 #define ENDS (S(CLOSED) | S(DIED))
 #define SENDS (S(OK) | S(FULL) | S(TIMEOUT) | ENDS | S(E_TOO_LARGE) | S(E_CORRUPT))
 #define RECEIVES (S(OK) | S(EMPTY) | S(TIMEOUT) | ENDS | S(E_CORRUPT) | S(E_MISMATCH))
 #define OPENS                                                                                                         \
     (S(OK) | S(E_IN_USE) | S(E_MISMATCH) | S(E_NOT_WEIR) | S(E_VERSION) | S(E_CORRUPT) | S(E_UNSUPPORTED))
-
-static weir_status seen(const char *op, weir_status status, uint64_t may)
-{
-    hostile_where.op = op;
-    hostile_operations++;
-    HOSTILE_CHECK(status >= -32 && status < 32 && (may & HOSTILE_STATUS(status)) != 0);
-    HOSTILE_CHECK(hostile_hook.loads <= LOADS_MAX);
-    hostile_hook.loads = 0;
-    return status;
-}
 
 /* The lane that a handle believes in lies within its view. */
 static void sane(weir_channel *channel)
@@ -107,9 +74,7 @@ static weir_channel *try_open(weir_role role, uint64_t bits)
     weir_channel *channel = NULL;
     weir_channel_options options = { .capacity = bits & 1 ? 0 : WEIR_CAPACITY_MIN << (bits >> 1 & 1),
                                      .type.name = types[bits >> 2 & 3], .wait = (weir_wait)(bits >> 4 & 1) * WEIR_WAIT_SLEEP };
-    hostile_where.op = "open";
-    hostile_hook.loads = 0;
-    weir_status status = seen("open", weir_channel_open(&channel, NAME, role, &options), OPENS);
+    weir_status status = CALL("open", weir_channel_open(&channel, NAME, role, &options), OPENS);
     HOSTILE_CHECK((status == WEIR_OK) == (channel != NULL));
     if (channel != NULL)
         sane(channel);
@@ -124,26 +89,26 @@ static void produce(weir_channel *p, uint64_t bits, weir_timeout timeout)
     void *slot = NULL;
     switch (bits & 7) {
     case 0: case 1:
-        (void)seen("send", weir_send(p, msg, bits & 128 ? bits >> 8 & 4095 : len, timeout), SENDS);
+        (void)CALL("send", weir_send(p, msg, bits & 128 ? bits >> 8 & 4095 : len, timeout), SENDS);
         break;
     case 2:
-        (void)seen("send_more", weir_send_more(p, msg, len, timeout), SENDS);
+        (void)CALL("send_more", weir_send_more(p, msg, len, timeout), SENDS);
         break;
     case 3:
-        (void)seen("send_array", weir_send_array(p, msg, len, 5, &sent, timeout), SENDS);
+        (void)CALL("send_array", weir_send_array(p, msg, len, 5, &sent, timeout), SENDS);
         HOSTILE_CHECK(sent <= 5);
         break;
     case 4:
-        if (seen("reserve", weir_reserve(p, len, &slot, timeout), SENDS) == WEIR_OK) {
+        if (CALL("reserve", weir_reserve(p, len, &slot, timeout), SENDS) == WEIR_OK) {
             memset(slot, 7, len);
-            (void)seen("commit", weir_commit(p, len), S(OK) | S(E_CORRUPT));
+            (void)CALL("commit", weir_commit(p, len), S(OK) | S(E_CORRUPT));
         }
         break;
     case 5:
-        (void)seen("flush", weir_flush(p), S(OK) | S(E_CORRUPT));
+        (void)CALL("flush", weir_flush(p), S(OK) | S(E_CORRUPT));
         break;
     default:
-        (void)seen("drain", weir_channel_drain(p, timeout), S(OK) | S(FULL) | S(TIMEOUT) | ENDS | S(E_CORRUPT));
+        (void)CALL("drain", weir_channel_drain(p, timeout), S(OK) | S(FULL) | S(TIMEOUT) | ENDS | S(E_CORRUPT));
     }
 }
 
@@ -156,18 +121,18 @@ static void consume(weir_channel *c, uint64_t bits, weir_timeout timeout)
     weir_status status;
     switch (bits & 7) {
     case 0: case 1: case 2:
-        status = seen("receive", weir_receive(c, buffer, bits >> 8 & 63, &len, timeout), RECEIVES | S(E_TOO_SMALL));
+        status = CALL("receive", weir_receive(c, buffer, bits >> 8 & 63, &len, timeout), RECEIVES | S(E_TOO_SMALL));
         HOSTILE_CHECK(status != WEIR_OK || len <= (bits >> 8 & 63));
         break;
     case 3: case 4:
-        if (seen("peek", weir_peek(c, &msg, &len, timeout), RECEIVES) == WEIR_OK)
+        if (CALL("peek", weir_peek(c, &msg, &len, timeout), RECEIVES) == WEIR_OK)
             hostile_use(msg, len);
         break;
     case 5:
-        (void)seen("release", weir_release(c), S(OK) | S(E_CORRUPT));
+        (void)CALL("release", weir_release(c), S(OK) | S(E_CORRUPT));
         break;
     default:
-        (void)seen("info", weir_channel_info(c, &facts), S(OK) | S(E_CORRUPT));
+        (void)CALL("info", weir_channel_info(c, &facts), S(OK) | S(E_CORRUPT));
     }
 }
 
@@ -190,36 +155,11 @@ static void use(uint64_t *random)
         if (c != NULL)
             sane(c);
     }
-    (void)seen("close", weir_channel_close(p), S(OK));
-    (void)seen("close", weir_channel_close(c), S(OK));
+    (void)CALL("close", weir_channel_close(p), S(OK));
+    (void)CALL("close", weir_channel_close(c), S(OK));
 }
 
 /* ---- the rounds ---- */
-
-static uint64_t put(uint64_t off, uint64_t value)
-{
-    weir_atomic_u64 *word = weir_word_at(target.mem, off);
-    uint64_t old = weir_load_rlx(word);
-    weir_store_rlx(word, value);
-    return old != value;
-}
-
-/* A word at rest: a boundary value, or one 16-bit slice of it anything. */
-static uint64_t rest(uint64_t n, uint64_t bits)
-{
-    uint64_t words = 0, off = 0, slice = bits & 3;
-    while (hostile_control_word(&row, words, &off))
-        words++;
-    (void)hostile_control_word(&row, n % words, &off);
-    uint64_t old = weir_load_rlx(weir_word_at(target.mem, off)), power = UINT64_C(1) << (bits >> 8 & 63);
-    switch (bits >> 4 & 7) {
-    case 0: return put(off, power);
-    case 1: return put(off, power - 1);
-    case 2: return put(off, old + power);
-    case 3: return put(off, old - power);
-    default: return put(off, (old & ~(UINT64_C(0xffff) << slice * 16)) | (bits >> 16 & 0xffff) << slice * 16);
-    }
-}
 
 /* Every load of an open meets a value, in the header or in the content's first page. */
 static void flip_open(weir_role role, unsigned page, unsigned value, uint64_t lane_capacity)
@@ -227,7 +167,7 @@ static void flip_open(weir_role role, unsigned page, unsigned value, uint64_t la
     bool there = true;
     for (uint64_t at = 0; there; at++) {
         hostile_where.life = at * 1000 + value;
-        weir_store_rlx(weir_word_at(target.mem, LANE + offsetof(weir_spsc_layout, capacity)), lane_capacity);
+        (void)aliased_put(LANE + offsetof(weir_spsc_layout, capacity), lane_capacity);
         hostile_target(0, 1);
         hostile_flip_load(at, value % 2 != 0, value / 2, page);
         weir_channel *channel = try_open(role, 5);
@@ -238,8 +178,8 @@ static void flip_open(weir_role role, unsigned page, unsigned value, uint64_t la
                 produce(channel, 128 | (uint64_t)value << 8, WEIR_NOWAIT);
             else
                 consume(channel, (uint64_t)value << 8, WEIR_NOWAIT);
-        (void)seen("close", weir_channel_close(channel), S(OK));
-        mend();
+        (void)CALL("close", weir_channel_close(channel), S(OK));
+        aliased_mend();
     }
 }
 
@@ -258,10 +198,9 @@ static void flip_opens(void)
 int main(void)
 {
     const char *dir = support_shm_dir(), *only = getenv("WEIR_HOSTILE_LIFE");
-    uint64_t seed = support_seed(), rounds = support_count(ROUNDS), mutations = 0;
+    uint64_t seed = support_seed(), rounds = support_count(ROUNDS);
     hostile_begin("channel");
     hostile_where.seed = seed;
-    hostile_where.ring = row.name;
     weir_section *section = make(dir);
     hostile_where.part = "channel, flipped opens (the same every time)";
     if (only == NULL)
@@ -275,24 +214,24 @@ int main(void)
         hostile_where.life = n;
         hostile_target(0, hostile_random(&random));
         if (n % 2 == 0) {
-            mutations += rest(n / 2, bits);
+            aliased_rest(n / 2, bits);
             for (unsigned more = bits >> 40 & 3; more > 0; more--) /* and often others with it */
-                mutations += rest(hostile_random(&random) >> 8, hostile_random(&random) >> 8);
+                aliased_rest(hostile_random(&random) >> 8, hostile_random(&random) >> 8);
         } else {
             static const uint8_t means[] = { 1, 2, 4, 8, 16, 32, 64, 128 };
             hostile_arm(means[bits & 7]);
         }
         use(&random);
         hostile_arm(0);
-        mend();
+        aliased_mend();
         if (only != NULL)
             break;
     }
     CHECK_OK(weir_section_close(section));
-    (void)munmap(target.mem, FILE_BYTES);
+    aliased_end();
     CHECK(support_entries(dir, true) == 0);
     (void)printf("part channel: mutations=%llu operations=%llu executions=0\n",
-                 (unsigned long long)(mutations + hostile_mutated()), (unsigned long long)hostile_operations);
+                 (unsigned long long)(aliased_mutations + hostile_mutated()), (unsigned long long)hostile_operations);
     return 0;
 }
 

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define FULL UINT64_C(90000000) /* words changed, all rings together; the other parts change some more */
+#define FULL UINT64_C(50000000) /* words changed, all rings together; the other parts change some more */
 #define CALLS 16u
 
 static void attach_some(hostile_ring *r, uint64_t bits)

@@ -10,8 +10,8 @@ uint64_t hostile_mutations[HOSTILE_KINDS];
 
 #define PAST 4u /* old values of a word that are remembered */
 #define RECENT 16u
-#define WORDS_MAX 2048u
-#define CONTROL_MAX 128u
+#define WORDS_MAX 8192u
+#define CONTROL_MAX 256u
 
 static struct {
     const hostile_ring *r;
@@ -208,14 +208,26 @@ static void flip_once(uint64_t off)
     hostile_hook.flip = &target.words[i];
 }
 
+/* Where a word lies that was reached by another mapping: in the page whose word at that place is what it is, of several in
+ * any.  loaded may be any word of the process. */
+__attribute__((no_sanitize("address"))) static uint64_t find_aliased(const void *loaded)
+{
+    uint64_t off = (uintptr_t)loaded % 4096 / 8 * 8, pages = target.count / 512;
+    uint64_t page = hostile_random(&target.random) % pages;
+    uint64_t value = *(const uint64_t *)((uintptr_t)loaded & ~(uintptr_t)7);
+    for (uint64_t tries = 0; tries < pages; tries++, page = page + 1 < pages ? page + 1 : 0)
+        if (atomic_load_explicit(&target.words[(page * 4096 + off) / 8], memory_order_relaxed) == value)
+            break;
+    return page * 4096 + off;
+}
+
 /* Before a load.  Half of the changes go to the word that is loaded; of those, half are undone or changed again behind
  * the load: what was checked is then not what a second load would see. */
 void hostile_mutate(const void *loaded)
 {
     uint64_t off = (uint64_t)((const unsigned char *)loaded - target.r->mem);
-    if (target.r->row->aliased) /* some page's */
-        off = (uintptr_t)loaded % 4096 +
-              (flip.on ? flip.page : hostile_random(&target.random) % (target.count / 512)) * 4096;
+    if (target.r->row->aliased)
+        off = flip.on ? (uintptr_t)loaded % 4096 + flip.page * 4096 : find_aliased(loaded);
     uint64_t i = off / 8;
     if (flip.on) {
         flip_once(off);

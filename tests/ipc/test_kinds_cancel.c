@@ -113,6 +113,57 @@ Test(kinds_cancel, a_thread_ends_a_sleep)
     }
 }
 
+/* ---- a waker that was stopped, or killed, between clearing the word and waking ---- */
+
+static void *clear_and_cancel(void *arg)
+{
+    struct other *other = arg;
+    wait_until_asleep(&other->last);
+    weir_store32_rlx(&other->channel->sleeper->armed, 0);
+    CHECK_OK(weir_channel_cancel(other->channel));
+    return NULL;
+}
+
+Test(kinds_cancel, ends_a_sleep_whose_word_a_stopped_waker_has_cleared)
+{
+    (void)support_shm_dir();
+    struct blocked b;
+    endless_sleeps = &slept;
+    FOR_EACH_BLOCKED(&b, WEIR_WAIT_SLEEP) {
+        struct other other = { .channel = b.own, .last = weir_load_acq(&slept) };
+        pthread_t thread;
+        CHECK(pthread_create(&thread, NULL, clear_and_cancel, &other) == 0);
+        CHECK_STATUS(blocked_call(&b, WEIR_FOREVER), WEIR_CANCELLED);
+        CHECK(pthread_join(thread, NULL) == 0);
+        blocked_end_unsent(&b);
+        blocked_close(&b);
+    }
+}
+
+/* What it had sent is found by the news of its death. */
+Test(kinds_cancel, a_death_ends_a_sleep_whose_word_the_dead_had_cleared)
+{
+    (void)support_shm_dir();
+    endless_sleeps = share_pages(sizeof *endless_sleeps);
+    FOR_EACH_KIND(k) {
+        weir_channel *c = open_kind("cleared", k->kind, WEIR_CONSUMER, 0);
+        pid_t child = child_fork();
+        if (child == 0) {
+            weir_channel *p = open_kind("cleared", k->kind, WEIR_PRODUCER, 4096);
+            while (weir_load32_rlx(&p->peer->armed) == 0 || !endless_is_asleep(endless_sleeps, 0)) /* behind its coming */
+                (void)usleep(20);
+            (void)usleep(1000); /* and in the call */
+            CHECK(weir_exchange32_rlx(&p->peer->armed, 0) != 0);
+            CHECK_OK(send_id(p, 1, WEIR_NOWAIT));
+            (void)kill(getpid(), SIGKILL);
+        }
+        receive_id(c, 1);
+        CHECK_STATUS(receive_nothing(c, WEIR_FOREVER), WEIR_DIED);
+        CHECK(support_wait(child) == -SIGKILL);
+        CHECK_OK(weir_channel_close(c));
+    }
+}
+
 static void *cancel_soon(void *arg)
 {
     struct other *other = arg;

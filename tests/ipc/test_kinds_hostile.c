@@ -137,6 +137,31 @@ Test(kinds_hostile, an_owner_word_that_is_spoiled_is_corrupt_and_no_fault_in_rel
     third_close(&third);
 }
 
+/* It is asked whom the dead have left something to, in a ring that is none any more, or has no such consumer. */
+Test(kinds_hostile, who_looks_for_what_the_dead_left_in_a_spoiled_ring_finds_it_corrupt_for_good)
+{
+    (void)support_shm_dir();
+    static const struct { uint64_t off, value; } spoiled[] = {
+        { offsetof(weir_mpmc_layout, magic), 0 },
+        { offsetof(weir_mpmc_layout, version), 99 },
+        { offsetof(weir_mpmc_layout, consumers), 1 },
+    };
+    for (size_t i = 0; i < sizeof spoiled / sizeof spoiled[0]; i++) {
+        struct third third;
+        weir_channel *p = open_kind(NAME, WEIR_MPMC, WEIR_PRODUCER, 4096), *c = open_kind(NAME, WEIR_MPMC, WEIR_CONSUMER, 0);
+        third_open(&third, NAME);
+        weir_atomic_u64 *word = weir_word_at(ring_of(&third, &kind_rows[3]), spoiled[i].off);
+        uint64_t good = weir_load_rlx(word);
+        weir_store_rlx(word, spoiled[i].value);
+        CHECK_STATUS(receive_nothing(c, WEIR_NOWAIT), WEIR_E_CORRUPT);
+        weir_store_rlx(word, good);
+        CHECK_STATUS(receive_nothing(c, WEIR_NOWAIT), WEIR_E_CORRUPT);
+        CHECK_OK(weir_channel_close(c));
+        CHECK_OK(weir_channel_close(p));
+        third_close(&third);
+    }
+}
+
 Test(kinds_hostile, a_ring_that_was_found_corrupt_is_so_for_good_and_for_every_call)
 {
     (void)support_shm_dir();

@@ -578,3 +578,24 @@ Test(mailbox, a_name_is_waited_for_until_its_owner_comes_and_no_longer_than_give
     CHECK_OK(weir_sender_close(sender));
     gate_close(go);
 }
+
+Test(mailbox, an_observer_sees_what_was_released_of_a_senders_lane)
+{
+    (void)support_shm_dir();
+    for (int undelivered = WEIR_KEEP; undelivered <= WEIR_DISCARD; undelivered++) {
+        weir_mailbox *mailbox = own("Local/seen", (weir_undelivered)undelivered);
+        weir_sender *sender = sends_to("Local/seen", NULL);
+        weir_observer *observer;
+        weir_member members[2];
+        uint32_t count = 0;
+        post_id(sender, 1);
+        (void)get_id(mailbox, 1);
+        CHECK_OK(weir_observer_open(&observer, "Local/seen", NULL));
+        CHECK_OK(weir_observer_members(observer, members, 2, &count));
+        CHECK(count == 2 && members[0].role == WEIR_PRODUCER && members[0].held.messages == 1);
+        CHECK(members[0].position_is == WEIR_POSITION_RELEASED && members[0].position >= WEIR_MAILBOX_HEAD + 8);
+        CHECK_OK(weir_observer_close(observer));
+        CHECK_OK(weir_sender_close(sender));
+        CHECK_OK(weir_mailbox_close(mailbox));
+    }
+}

@@ -85,6 +85,32 @@ Test(wait_any, wakes_for_any_of_128_and_of_more)
     each_in_turn(MANY, 7, WEIR_WAIT_SLEEP);
 }
 
+static void *send_behind_a_sleep(void *arg)
+{
+    const struct sender *s = arg;
+    wait_for_count(&channel_cold(s->channel)->layout->member[1].count[WEIR_COUNT_SLEPT], 1); /* its consumer's */
+    CHECK_OK(send_id(s->channel, 1, WEIR_NOWAIT));
+    return NULL;
+}
+
+Test(wait_any, the_one_that_was_woken_counts_it_and_all_count_the_sleep)
+{
+    support_shm_dir();
+    for (unsigned count = 2; count <= MANY; count += MANY - 2) { /* words, descriptors */
+        weir_channel *p[MANY], *c[MANY];
+        open_all(p, c, count, WEIR_WAIT_SLEEP);
+        struct sender sender = { p[1], 0, false };
+        pthread_t thread;
+        uint32_t which = 0;
+        CHECK(pthread_create(&thread, NULL, send_behind_a_sleep, &sender) == 0);
+        CHECK_OK(weir_wait_any(c, count, &which, WEIR_FOREVER));
+        CHECK(which == 1 && pthread_join(thread, NULL) == 0);
+        for (unsigned i = 0; i < count; i++)
+            CHECK(facts_of(c[i]).sleeps > 0 && facts_of(c[i]).woken == (i == 1));
+        close_all(p, c, count);
+    }
+}
+
 struct stopped {
     weir_channel *sender, *receiver;
 };

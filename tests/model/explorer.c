@@ -42,7 +42,7 @@ struct thread {
     unsigned own_stores;  /* by this thread */
     unsigned waits_since; /* the others' stores when it began to wait */
     unsigned caught_up;   /* all stores + 1 when the newest values were brought to it; 0: never */
-    const void *sleeps_on;
+    const void *sleeps_on[MODEL_WORDS]; /* NULL: fewer */
     bool woken; /* not by the sleep's bound */
 };
 
@@ -366,19 +366,34 @@ bool model_wait(void)
     return self->go_on;
 }
 
-bool model_sleep(const void *word, uint32_t value)
+bool model_sleep_any(const struct model_sleeps *on, unsigned count)
 {
     struct thread *self = &explorer.threads[explorer.self];
     explorer_point();
-    if (memory_latest(word, sizeof value) != value)
-        return true;
-    if (explorer_traces())
-        explorer_trace("sleeps on %s", memory_name(word));
+    for (unsigned i = 0; i < MODEL_WORDS; i++)
+        self->sleeps_on[i] = i < count ? on[i].word32 : NULL;
+    for (unsigned i = 0; i < count; i++)
+        if (memory_latest(on[i].word32, sizeof on[i].value) != on[i].value)
+            return true;
+    for (unsigned i = 0; i < count && explorer_traces(); i++)
+        explorer_trace("sleeps on %s", memory_name(on[i].word32));
     self->state = SLEEPS;
-    self->sleeps_on = word;
     self->woken = false;
     yield();
     return self->woken;
+}
+
+bool model_sleep(const void *word, uint32_t value)
+{
+    return model_sleep_any(&(struct model_sleeps){ word, value }, 1);
+}
+
+static bool sleeps_on(const struct thread *thread, const void *word)
+{
+    bool found = false;
+    for (unsigned i = 0; i < MODEL_WORDS; i++)
+        found = found || thread->sleeps_on[i] == word;
+    return thread->state == SLEEPS && found;
 }
 
 void model_wake(const void *word)
@@ -386,7 +401,7 @@ void model_wake(const void *word)
     explorer_point();
     explorer_kill_point();
     for (unsigned i = 1; i <= explorer.thread_count; i++)
-        if (explorer.threads[i].state == SLEEPS && explorer.threads[i].sleeps_on == word) {
+        if (sleeps_on(&explorer.threads[i], word)) {
             explorer.threads[i].state = READY;
             explorer.threads[i].woken = true;
         }

@@ -67,6 +67,12 @@ bool model_wait(void);
 bool model_sleep(const void *word32, uint32_t value);
 void model_wake(const void *word32);
 
+/* model_sleep_any is futex_waitv(2): it returns at once if one of the words is not its value, and otherwise when model_wake
+ * is called for any.  Not for GenMC. */
+#define MODEL_WORDS 2u
+struct model_sleeps { const void *word32; uint32_t value; };
+bool model_sleep_any(const struct model_sleeps *on, unsigned count);
+
 /* model_fence_others is membarrier(2): see memory.h. */
 void model_fence_others(void);
 

@@ -33,6 +33,7 @@ bool weir_os_sleep(weir_atomic_u32 *word, uint32_t value, int64_t ns)
 void weir_os_wake(weir_atomic_u32 *word) { model_wake(word); }
 void weir_os_fence_others(void) { model_fence_others(); }
 int64_t weir_os_now_ns(void) { return clock_ns; }
+int64_t weir_os_lately_ns(void) { return clock_ns; }
 void weir_os_yield(void) { MODEL_ASSERT(!"nobody spins here"); }
 
 /* The kernel gives a dead process's locks up; who asks then sees all that it did. */

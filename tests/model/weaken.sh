@@ -40,7 +40,7 @@ compile() {
 
 # The library's sources that models are made of.
 sources() {
-    (cd "$source" && ls ring/*.c ipc/channel_wait.c ipc/channel_peers.c ipc/channel_calls.c ipc/kind_spsc.c naming/participant.c base/status.c)
+    (cd "$source" && ls ring/*.c ipc/channel_wait.c ipc/channel_peers.c ipc/channel_calls.c ipc/channel_many.c ipc/kind_spsc.c naming/participant.c base/status.c)
 }
 
 object() {
@@ -148,7 +148,7 @@ sites() {
 }
 
 all_sites() {
-    for file in "$source"/ring/*.[ch] "$source"/ipc/channel.h "$source"/ipc/channel_wait.c "$source"/ipc/watch.h \
+    for file in "$source"/ring/*.[ch] "$source"/ipc/channel.h "$source"/ipc/channel_wait.c "$source"/ipc/channel_many.c "$source"/ipc/watch.h \
         "$source"/ipc/member.h "$source"/naming/grace.h "$source"/naming/epoch.h; do
         sites "$file" "${file#"$source"/}"
     done | awk '$1 !~ /^ipc/ || $3 == "WAKE" || $3 == "WATCH" || $3 == "MEMBER"'

@@ -367,6 +367,32 @@ Test(section_strange, extend_of_what_was_cut_is_corrupt_and_makes_no_hole)
     cr_assert_eq(support_entries(dir, true), 0);
 }
 
+/* Else who has mapped it would fault. */
+Test(section_strange, extend_of_what_states_less_than_it_has_cuts_nothing)
+{
+    const char *dir = support_shm_dir();
+    weir_section *section = create("less", 4 * KIB64), *other;
+    path_text path = section_path(dir, "less");
+    int fd = open(path.text, O_RDWR | O_CLOEXEC);
+    weir_view view;
+    uint64_t size = 4096;
+    struct stat st;
+    CHECK_OK(weir_view_map(&view, section, 0, 0, WEIR_READ_WRITE));
+    ((unsigned char *)view.base)[4 * KIB64 - 1] = 7;
+    cr_assert_eq(pwrite(fd, &size, 8, offsetof(weir_section_layout, size)), 8);
+    CHECK_OK(weir_section_open(&other, "less", NULL));
+    CHECK_OK(weir_section_extend(other, 2 * KIB64));
+    cr_assert(((unsigned char *)view.base)[4 * KIB64 - 1] == 7, "it was cut");
+    cr_assert(stat(path.text, &st) == 0 && st.st_size == 4096 + 4 * (off_t)KIB64);
+    CHECK_OK(weir_section_extend(other, 8 * KIB64));
+    cr_assert(((unsigned char *)view.base)[4 * KIB64 - 1] == 7);
+    (void)close(fd);
+    CHECK_OK(weir_section_close(other));
+    CHECK_OK(weir_view_unmap(&view));
+    CHECK_OK(weir_section_close(section));
+    cr_assert_eq(support_entries(dir, true), 0);
+}
+
 Test(section_strange, a_size_that_the_file_does_not_have_is_corrupt_and_not_believed)
 {
     const char *dir = support_shm_dir();

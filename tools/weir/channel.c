@@ -21,7 +21,9 @@ static const char *kind_text(weir_kind kind, char *text, size_t size)
                                          [WEIR_MPMC] = "mpmc",
                                          [WEIR_BROADCAST] = "broadcast",
                                          [WEIR_BROADCAST_GATED] = "broadcast-gated",
-                                         [WEIR_LATEST] = "latest" };
+                                         [WEIR_LATEST] = "latest",
+                                         [WEIR_KIND_MAILBOX] = "mailbox",
+                                         [WEIR_KIND_MAILBOX_DISCARD] = "mailbox-discard" };
     uint32_t number = (uint32_t)kind;
     if (number < sizeof names / sizeof names[0] && names[number] != NULL)
         return names[number];

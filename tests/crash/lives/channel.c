@@ -1,5 +1,5 @@
 /* Channels of every kind: a producer's life, and a consumer's. */
-#include "lives/life.h"
+#include "lives/sleeper.h"
 
 #define SECOND "second"
 #define TYPE "a message of a life"
@@ -125,6 +125,8 @@ static void prepare_for_producer(life_scene *s)
     s->other = come(s, WEIR_CONSUMER, 0, s->kind->kind == WEIR_BROADCAST);
     if (s->setting == LIFE_BESIDE)
         s->same = come(s, WEIR_PRODUCER, 0, true);
+    if (s->setting == LIFE_ASLEEP_ANY)
+        s->second = come_second(WEIR_CONSUMER);
     if (s->setting == LIFE_AFTER)
         lose(s, WEIR_PRODUCER);
     else if (s->polls)
@@ -159,17 +161,27 @@ static void check_among(weir_status status, weir_status one, weir_status other, 
         CHECK_STATUS(status, third);
 }
 
-/* Who goes on sleeps, in poll, when the one message comes. */
-static void live_as_waker(life_scene *s)
+/* The steps begin when who goes on has gone to sleep. */
+static weir_channel *come_and_ask(life_scene *s, weir_role role)
 {
     steps_pause();
-    weir_channel *p = come(s, WEIR_PRODUCER, IDENTITY, true);
+    weir_channel *channel = come(s, role, IDENTITY, role == WEIR_PRODUCER);
     life_note(&s->notes->asks, 1);
     CHECK(raise(SIGSTOP) == 0);
     steps_go_on();
+    return channel;
+}
+
+/* Who goes on sleeps, in poll or in a call, when the one message comes, and in a call when the end does. */
+static void live_as_waker(life_scene *s)
+{
+    weir_channel *p = come_and_ask(s, WEIR_PRODUCER);
     life_operation("wake");
     send_noted(s, p, 0);
-    steps_pause();
+    if (s->setting == LIFE_WAKES)
+        steps_pause();
+    else
+        life_operation("leave");
     CHECK_OK(weir_channel_close(p));
 }
 
@@ -350,8 +362,9 @@ static void prepare_for_consumer(life_scene *s)
         s->same = come(s, WEIR_CONSUMER, 0, false);
     for (uint64_t id = 0; id < MESSAGES; id++)
         send_bit(s, s->other, id);
-    if (s->setting == LIFE_THERE && s->kind->waits) { /* and the life makes room for who waits in poll */
-        CHECK_OK(weir_channel_descriptor(s->other, &s->fd));
+    if ((s->setting == LIFE_THERE || s->setting == LIFE_ASLEEP) && s->kind->waits) { /* and the life makes room */
+        if (s->setting == LIFE_THERE) /* for who waits in poll */
+            CHECK_OK(weir_channel_descriptor(s->other, &s->fd));
         for (uint64_t id = MESSAGES; id < LONG_MAX; id++)
             send_bit(s, s->other, id);
         CHECK_STATUS(give(s->other, LONG_MAX, false, WEIR_NOWAIT), WEIR_FULL);
@@ -536,6 +549,79 @@ static void follow_a_consumer(life_scene *s, bool killed)
     CHECK_OK(weir_channel_close(s->other));
 }
 
+/* ---- who goes on is asleep in a call ---- */
+
+/* In the sleeper's thread, which has s->other, and s->second, until it has ended. */
+
+static void follow_sleeping_producer(life_scene *s, bool killed);
+
+static weir_status receive_asleep(life_scene *s)
+{
+    weir_status status;
+    while ((status = take_in_order(s, WEIR_FOREVER)) == WEIR_EMPTY)
+        continue;
+    return status;
+}
+
+static weir_status wait_asleep(life_scene *s)
+{
+    weir_channel *both[2] = { s->second, s->other };
+    weir_status status;
+    do {
+        uint32_t which = 0;
+        CHECK_OK(weir_wait_any(both, 2, &which, WEIR_FOREVER));
+        CHECK(which == 1);
+    } while ((status = take_in_order(s, WEIR_NOWAIT)) == WEIR_EMPTY);
+    return status;
+}
+
+static uint64_t next_to_send(const life_scene *s) { return (uint64_t)__builtin_ctzll(~s->sent); }
+
+static weir_status send_asleep(life_scene *s) { return give(s->other, next_to_send(s), false, WEIR_FOREVER); }
+
+static void fall_asleep(life_scene *s)
+{
+    bool sends = s->follow == follow_sleeping_producer;
+    sleeper_begin(s, sends ? send_asleep : s->second != NULL ? wait_asleep : receive_asleep);
+}
+
+/* It wakes who sends. */
+static void live_as_room_maker(life_scene *s)
+{
+    weir_channel *c = come_and_ask(s, WEIR_CONSUMER);
+    life_operation("make-room");
+    while (receive_noted(s, c, WEIR_NOWAIT) == WEIR_OK)
+        continue;
+    life_operation("leave");
+    CHECK_OK(weir_channel_close(c));
+}
+
+static void leave_alone(life_scene *s) { (void)s; }
+
+/* All that was committed has reached the sleeper, and the end it was told is the life's. */
+static void follow_sleeping_consumer(life_scene *s, bool killed)
+{
+    if (sleeper_is_there()) { /* it was not lost before it came */
+        weir_status told = sleeper_end();
+        CHECK_STATUS(told, end_of(facts_of(s->other).producer.presence));
+        CHECK(s->next[OF_LIFE] >= life_noted(&s->notes->done));
+    }
+    if (s->second != NULL)
+        CHECK_OK(weir_channel_close(s->second));
+    follow_a_producer(s, killed);
+}
+
+/* There was room for the one message, or the end was told. */
+static void follow_sleeping_producer(life_scene *s, bool killed)
+{
+    weir_status told = sleeper_is_there() ? sleeper_end() : end_of(facts_of(s->other).consumer.presence);
+    if (told == WEIR_OK)
+        s->sent |= UINT64_C(1) << next_to_send(s);
+    else
+        CHECK_STATUS(told, end_of(facts_of(s->other).consumer.presence));
+    follow_a_consumer(s, killed);
+}
+
 /* ---- another who comes while it stands still ---- */
 
 /* It is let in, or told why not, in time; and its leaving changes nothing. */
@@ -559,33 +645,46 @@ static bool applies(const struct kind_row *k, bool produces, life_setting settin
     case LIFE_BESIDE: return produces ? k->producers : k->consumers;
     case LIFE_RECOVERS: return produces ? k->kind == WEIR_BROADCAST_GATED : k->kind == WEIR_MPMC || k->kind == WEIR_BROADCAST_GATED;
     case LIFE_WAKES: return produces;
+    case LIFE_ASLEEP: return produces || k->waits;
+    case LIFE_ASLEEP_ANY: return produces && (k->kind == WEIR_SPSC || k->kind == WEIR_MPMC || k->kind == WEIR_BROADCAST_GATED);
     case LIFE_ANY: return !produces && (k->kind == WEIR_SPSC || k->kind == WEIR_MPMC || k->kind == WEIR_BROADCAST_GATED);
     default: return true;
     }
 }
 
+static life_scene scene(const struct kind_row *k, bool produces, life_setting setting)
+{
+    bool asleep = setting >= LIFE_ASLEEP;
+    life_scene s = {
+        .prepare = produces ? prepare_for_producer : prepare_for_consumer,
+        .settle = asleep ? fall_asleep : settle,
+        .live = produces ? live_as_producer : live_as_consumer,
+        .beside = asleep ? leave_alone : produces ? beside_producer : beside_consumer,
+        .intrude = asleep ? NULL : intrude,
+        .follow = produces ? follow_a_producer : follow_a_consumer,
+        .kind = k,
+        .setting = setting,
+        .polls = setting == LIFE_THERE || setting == LIFE_FIRST || setting == LIFE_WAKES,
+    };
+    if (setting >= LIFE_WAKES)
+        s.live = produces ? live_as_waker : live_as_room_maker;
+    if (asleep)
+        s.follow = produces ? follow_sleeping_consumer : follow_sleeping_producer;
+    return s;
+}
+
 unsigned life_channels(life_scene *out, unsigned max)
 {
-    static const char *const names[] = { "first", "joins", "beside", "after", "recovers", "any", "wakes" };
+    static const char *const names[] = { "first", "joins", "beside", "after", "recovers", "any", "wakes", "asleep", "asleep-any" };
     unsigned count = 0;
     FOR_EACH_KIND(k)
         for (int produces = 1; produces >= 0; produces--)
-            for (int setting = LIFE_FIRST; setting <= LIFE_WAKES; setting++) {
+            for (int setting = LIFE_FIRST; setting <= LIFE_ASLEEP_ANY; setting++) {
                 if (!applies(k, produces != 0, (life_setting)setting))
                     continue;
                 CHECK(count < max);
                 life_scene *s = &out[count++];
-                *s = (life_scene){
-                    .prepare = produces ? prepare_for_producer : prepare_for_consumer,
-                    .settle = settle,
-                    .live = setting == LIFE_WAKES ? live_as_waker : produces ? live_as_producer : live_as_consumer,
-                    .beside = produces ? beside_producer : beside_consumer,
-                    .intrude = intrude,
-                    .follow = produces ? follow_a_producer : follow_a_consumer,
-                    .kind = k,
-                    .setting = (life_setting)setting,
-                    .polls = setting == LIFE_THERE || setting == LIFE_FIRST || setting == LIFE_WAKES,
-                };
+                *s = scene(k, produces != 0, (life_setting)setting);
                 (void)snprintf(s->ring, sizeof s->ring, "%s", k->name);
                 (void)snprintf(s->name, sizeof s->name, "%s-%s", produces ? "producer" : "consumer", names[setting]);
             }

@@ -26,7 +26,9 @@ typedef enum life_setting {
     LIFE_AFTER,    /* the other role; one that was killed had its place before */
     LIFE_RECOVERS, /* the other role; another of the consumers is killed while it lives */
     LIFE_ANY,      /* the other role; it waits for two channels at once */
-    LIFE_WAKES     /* the other role, which sleeps */
+    LIFE_WAKES,    /* the other role, which waits in poll */
+    LIFE_ASLEEP,   /* the other role, asleep in a call */
+    LIFE_ASLEEP_ANY /* the other role, asleep for two channels at once */
 } life_setting;
 
 typedef struct life_scene life_scene;
