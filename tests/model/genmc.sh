@@ -171,7 +171,7 @@ done
 # GenMC 0.10.3 takes what lies in the frame of a function that it does not inline for freed at times, and it inlines no
 # function with a call by pointer, or of memset or memcpy, or a thread-local variable, nor one that calls such a one.  So
 # the calls by a channel's kind go to the functions in the harness's table, that of told (ipc/watch.h) to the harness's,
-# and that of reach (ring/lanes.c), which no harness sets, to nothing.
+# and those of reach (ring/lanes.c) and of look (ipc/channel_wait.c), which no harness sets, to nothing.
 calls='put reserve commit flush place drained want peek pop release ready recover'
 direct_calls() {
     table=$layers/tests/model/$harness.c
@@ -186,7 +186,8 @@ direct_calls() {
         esac
     done
     for file in "$layers"/ipc/*.c; do
-        sed 's/\(channel_cold([a-z>-]*)->\|cold->\|\b\)kind->\([a-z]*\)(/model_kind_\2(/g' "$file" >"$scratch/c"
+        sed 's/\(channel_cold([a-z>-]*)->\|cold->\|\b\)kind->\([a-z]*\)(/model_kind_\2(/g
+            s/beside != NULL ? beside->look(.*) : WEIR_EMPTY;/(assert(beside == NULL), WEIR_EMPTY);/' "$file" >"$scratch/c"
         mv "$scratch/c" "$file"
     done
 }
