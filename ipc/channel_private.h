@@ -91,6 +91,7 @@ struct channel_cold {
     weir_atomic_u32 beside_waits; /* one does */
     uint32_t record_bytes;          /* stated by this handle */
     uint32_t armings;             /* how often it has announced that it sleeps */
+    bool crowded;                 /* the last yield let others run: there are more processes than processors */
     uint32_t pauses;              /* between two looks for a message, */
     uint64_t wait_pos, wait_size; /* from where the last wait ended and the message it found there */
     weir_channel_layout *layout;  /* stays from open to close: other threads look at it */

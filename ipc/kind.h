@@ -84,6 +84,16 @@ weir_status weir_channel_lane_ready(weir_channel *channel);
 void weir_channel_woken(weir_channel *channel, uint32_t producer, uint64_t released_pos);
 void weir_channel_woken_by_any(weir_channel *channel, uint32_t producer); /* whatever it waits for */
 
+/* The waker's half of the handshake with the producer of that place: is it worth a call of the two above? */
+static inline bool weir_channel_producer_sleeps(weir_channel *channel, uint32_t producer)
+{
+    if (channel->full_fence != 0)
+        weir_fence_sc(); /* order WAKE sc: what was released before the look at armed */
+    else
+        weir_fence_compiler(); /* order WAKE sc: the sleeper's membarrier is the fence of both sides */
+    return WEIR_UNLIKELY(weir_load32_rlx(&channel_cold(channel)->layout->member[producer].sleeper.armed) != 0);
+}
+
 /* weir_channel_ask_alerts says in the section whether this handle has a descriptor; weir_channel_hush gives up that,
  * those of others, and the watch. */
 void weir_channel_ask_alerts(struct channel_cold *cold, bool wanted);
