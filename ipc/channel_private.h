@@ -96,7 +96,8 @@ struct channel_cold {
     uint64_t wait_pos, wait_size; /* from where the last wait ended and the message it found there */
     weir_channel_layout *layout;  /* stays from open to close: other threads look at it */
     weir_channel_member *member;  /* this handle's own, in it */
-    uint64_t taken;               /* messages that came by a call that is not inline */
+    uint64_t taken;               /* messages that came by a call that is not inline; */
+    uint64_t taken_asked;         /* those at the last look whether a dead consumer left any */
     uint64_t redelivered;
     weir_message message; /* the last one that came by a call that is not inline */
     uint64_t first_pos;   /* of an inline consumer's: where it began */

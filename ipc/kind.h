@@ -11,6 +11,15 @@ struct channel_shape {
     uint32_t producers, consumers;
 };
 
+/* What a call wants to do with the next message. */
+struct channel_get {
+    const void **msg; /* NULL: copy it */
+    void *buffer;
+    uint64_t size_bytes;
+    uint32_t *len;
+    bool releases;
+};
+
 /* The calls are made on a handle that is attached, by its role; they take no part in waiting and waking.  WEIR_EMPTY
  * and WEIR_FULL are for the caller to wait for. */
 struct channel_kind {
@@ -41,6 +50,11 @@ struct channel_kind {
     weir_status (*peek)(weir_channel *channel, const void **msg, uint32_t *len);
     weir_status (*pop)(weir_channel *channel, void *buffer, uint64_t size_bytes, uint32_t *len);
     void (*release)(weir_channel *channel); /* and wakes who sleeps for it */
+    /* Shorter ways to a message, got and counted, each tried before those above; where they say no, they have done nothing.
+     * NULL: there is none.  in_hand: of what is claimed already, by the same producer as the last one.  next: of a kind
+     * whose lane in hand is inline, when that has ended. */
+    bool (*in_hand)(weir_channel *channel, const struct channel_get *get);
+    weir_status (*next)(weir_channel *channel, const struct channel_get *get);
     weir_status (*ready)(weir_channel *channel);
 
     /* Is what a consumer left in that place being seen to by another?  NULL: nobody sees to another's. */

@@ -137,6 +137,17 @@ static weir_status pop(weir_channel *channel, void *buffer, uint64_t size_bytes,
                               &cold->message.redelivered);
 }
 
+/* Behind the release of what was read of that lane. */
+static void released(weir_channel *channel, uint32_t lane, const weir_mpmc_lane *run)
+{
+    if (!weir_channel_producer_sleeps(channel, lane))
+        return;
+    if (run->pos == run->end_pos)
+        weir_channel_woken_by_any(channel, lane);
+    else
+        weir_channel_woken(channel, lane, run->pos << 8);
+}
+
 static void release(weir_channel *channel)
 {
     weir_mpmc_consumer *c = &channel_cold(channel)->end.mpmc;
@@ -146,13 +157,41 @@ static void release(weir_channel *channel)
     weir_mpmc_release(c);
     if (c->count == 0) /* it was found corrupt: the next call says so */
         return;
-    for (uint32_t lane = first; lane < end; lane++) {
-        const weir_mpmc_lane *run = &c->lanes[lane];
-        if (run->pos == run->end_pos)
-            weir_channel_woken_by_any(channel, lane);
-        else
-            weir_channel_woken(channel, lane, run->pos << 8);
+    for (uint32_t lane = first; lane < end; lane++)
+        released(channel, lane, &c->lanes[lane]);
+}
+
+/* The next message of the run, of a consumer that holds no other. */
+static bool in_hand(weir_channel *channel, const struct channel_get *get)
+{
+    struct channel_cold *cold = channel_cold(channel);
+    weir_mpmc_consumer *c = &cold->end.mpmc;
+    if (c->count == 0 || c->held != 0)
+        return false;
+    weir_mpmc_lane *run = &c->lanes[c->at];
+    if (run->next_pos == run->end_pos || run->redelivered != 0)
+        return false;
+    const unsigned char *slot = weir_mpmc_slot(run->data, run->next_pos, c->shift, c->stride);
+    /* relaxed: as weir_mpmc_peek's. */
+    uint64_t header = weir_load_rlx(weir_word_of(slot, 0));
+    uint32_t bytes = (uint32_t)header;
+    if ((header & WEIR_MPMC_TAG) != weir_mpmc_tag(run->next_pos, c->shift) || bytes > c->record_max)
+        return false; /* weir_mpmc_peek will say so */
+    if (get->msg != NULL)
+        *get->msg = slot + WEIR_MPMC_HEADER;
+    else if (bytes > get->size_bytes)
+        return false;
+    else if (bytes != 0)
+        WEIR_PAYLOAD_READ(get->buffer, slot + WEIR_MPMC_HEADER, bytes);
+    *get->len = bytes;
+    run->next_pos++;
+    cold->taken++;
+    weir_tally(channel->messages, 1);
+    if (get->releases) {
+        weir_mpmc_done(run);
+        released(channel, c->at, run);
     }
+    return true;
 }
 
 static weir_status ready(weir_channel *channel)
@@ -213,6 +252,7 @@ const struct channel_kind weir_channel_mpmc = {
     .peek = peek,
     .pop = pop,
     .release = release,
+    .in_hand = in_hand,
     .ready = ready,
     .is_taken = is_taken,
     .recover = recover,
