@@ -281,7 +281,9 @@ static weir_status wait_and_get(weir_channel *channel, const struct channel_get 
         if (status != WEIR_OK && (status != WEIR_FULL || !get->releases))
             return status;
         weir_channel_pace_to(channel);
+        cold->waited = true;
         status = try_get(channel, get);
+        cold->waited = false;
         if (status != WEIR_EMPTY && status != WEIR_AGAIN)
             return status;
         if (!may_vanish(cold))

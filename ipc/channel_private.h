@@ -92,6 +92,7 @@ struct channel_cold {
     uint32_t record_bytes;          /* stated by this handle */
     uint32_t armings;             /* how often it has announced that it sleeps */
     bool crowded;                 /* the last yield let others run: there are more processes than processors */
+    bool waited;                  /* this call has waited: it takes what there is */
     uint32_t pauses;              /* between two looks for a message, */
     uint64_t wait_pos, wait_size; /* from where the last wait ended and the message it found there */
     weir_channel_layout *layout;  /* stays from open to close: other threads look at it */

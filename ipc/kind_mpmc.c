@@ -104,6 +104,7 @@ static void flush(weir_channel *channel)
 
 static weir_status place(weir_channel *channel, uint64_t len)
 {
+    tx(channel)->near = weir_os_processor(); /* who finds no room may have been moved since it last did */
     return weir_mpmc_place(tx(channel), len);
 }
 
@@ -124,15 +125,24 @@ static uint64_t want(weir_channel *channel, uint64_t len)
 
 /* ---- consumer ---- */
 
+/* Where there are more processes than processors, a yield makes whole runs of what is but a few messages now. */
+static void stands(struct channel_cold *cold)
+{
+    cold->end.mpmc.near = weir_os_processor();
+    cold->end.mpmc.picky = cold->crowded && cold->wait == WEIR_WAIT_SPIN && !cold->waited;
+}
+
 static weir_status peek(weir_channel *channel, const void **msg, uint32_t *len)
 {
     struct channel_cold *cold = channel_cold(channel);
+    stands(cold);
     return weir_mpmc_peek(&cold->end.mpmc, msg, len, &cold->message.producer, &cold->message.redelivered);
 }
 
 static weir_status pop(weir_channel *channel, void *buffer, uint64_t size_bytes, uint32_t *len)
 {
     struct channel_cold *cold = channel_cold(channel);
+    stands(cold);
     return weir_mpmc_pop_more(&cold->end.mpmc, buffer, size_bytes, len, &cold->message.producer,
                               &cold->message.redelivered);
 }
