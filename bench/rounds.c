@@ -13,6 +13,7 @@
 #define DISTURBED 1.3           /* a change of it by more means that the run is done again */
 #define QUICK_NS 48000000000    /* of a command that is quick, but for what it does beside its contests */
 #define SHORTEST_S 0.003        /* of a run */
+#define SIDE_S 0.003            /* of a run, for each side, where they share processors: a slice of the scheduler or two */
 
 void programme_begin(struct programme *programme, const struct options *options)
 {
@@ -107,6 +108,14 @@ static double time_of_run(const struct programme *programme)
     return each > programme->run_s ? programme->run_s : each < SHORTEST_S ? SHORTEST_S : each;
 }
 
+/* With more sides than processors each is to have its turn some times. */
+static double time_for(const struct programme *programme, const struct contender *contender)
+{
+    unsigned sides = contender->work.producers + contender->work.consumers;
+    double least = sides > bench_processors() ? SIDE_S * sides : 0, wished = time_of_run(programme);
+    return wished > least ? wished : least;
+}
+
 static bool has_time(const struct programme *programme) { return time_of_run(programme) > SHORTEST_S; }
 
 /* The machine's own round trip, now, in ns. */
@@ -174,7 +183,7 @@ static bool measure(struct programme *programme, const struct contest *contest, 
         if (contender->latency && histogram == NULL)
             return false;
         double before = programme->line_ns > 0 ? programme->line_ns : line_now(programme);
-        bool ran = run_once(programme, contender, attempt, time_of_run(programme), histogram, result);
+        bool ran = run_once(programme, contender, attempt, time_for(programme, contender), histogram, result);
         double after = programme->line_ns = line_now(programme);
         bool accepted = ran && (steady(before, after) || try == programme->repeats_max || !has_time(programme));
         if (accepted && histogram != NULL) {
@@ -220,7 +229,7 @@ static bool pilot(struct programme *programme, struct contender *contender, stru
                   struct bench_result *result)
 {
     uint64_t few = (UINT64_C(4) << 20) / contender->work.bytes;
-    double seconds = time_of_run(programme);
+    double seconds = time_for(programme, contender);
     uint64_t most = contender->latency || contender->work.wait == BENCH_SLEEP ? 500 : 4000;
     attempt->messages = few < 16 ? 16 : few > most ? most : few;
     for (unsigned i = 0; i < 3; i++) {

@@ -226,21 +226,13 @@ weir_status weir_channel_drain(weir_channel *channel, weir_timeout timeout)
 
 /* ---- the slow paths of the consumer's inline calls ---- */
 
-/* What a call wants to do with the next message. */
-struct get {
-    const void **msg; /* NULL: copy it */
-    void *buffer;
-    uint64_t size_bytes;
-    uint32_t *len;
-    bool releases;
-};
-
-static weir_status try_get(weir_channel *channel, const struct get *get)
+static weir_status try_get(weir_channel *channel, const struct channel_get *get)
 {
     struct channel_cold *cold = channel_cold(channel);
     weir_message before = cold->message;
-    if (cold->taken % TAKEN_PER_CLOCK == TAKEN_PER_CLOCK - 1) { /* who always finds something never waits */
+    if (cold->taken - cold->taken_asked >= TAKEN_PER_CLOCK) { /* who always finds something never waits */
         weir_status status = weir_channel_recover(channel, cold->kind->recover != NULL ? weir_os_lately_ns() : 0, false);
+        cold->taken_asked = cold->taken;
         if (status < 0)
             return status;
     }
@@ -278,7 +270,7 @@ static weir_status disappeared(weir_channel *channel)
 }
 
 /* Waits for a message and gets it; *until becomes a deadline. */
-static weir_status wait_and_get(weir_channel *channel, const struct get *get, weir_timeout *until)
+static weir_status wait_and_get(weir_channel *channel, const struct channel_get *get, weir_timeout *until)
 {
     struct channel_cold *cold = channel_cold(channel);
     weir_timeout timeout = *until = weir_channel_deadline(*until);
@@ -289,7 +281,9 @@ static weir_status wait_and_get(weir_channel *channel, const struct get *get, we
         if (status != WEIR_OK && (status != WEIR_FULL || !get->releases))
             return status;
         weir_channel_pace_to(channel);
+        cold->waited = true;
         status = try_get(channel, get);
+        cold->waited = false;
         if (status != WEIR_EMPTY && status != WEIR_AGAIN)
             return status;
         if (!may_vanish(cold))
@@ -301,9 +295,12 @@ static weir_status wait_and_get(weir_channel *channel, const struct get *get, we
     }
 }
 
-static weir_status get_slow(weir_channel *channel, const struct get *get, weir_timeout *timeout, weir_status status)
+static weir_status get_slow(weir_channel *channel, const struct channel_get *get, weir_timeout *timeout, weir_status status)
 {
     struct channel_cold *cold = channel_cold(channel);
+    if (cold->kind->next != NULL && (status == WEIR_EMPTY || status == WEIR_E_STATE) &&
+        serves(channel, WEIR_CONSUMER) && channel->rx.fault == WEIR_OK && cold->kind->next(channel, get) == WEIR_OK)
+        return WEIR_OK;
     if (status == WEIR_E_STATE && channel->alive == CHANNEL_ALIVE && cold->role == WEIR_CONSUMER &&
         channel->rx.fault == WEIR_OK)
         status = cold->attached ? try_get(channel, get) : WEIR_EMPTY; /* not inline; or it came before the ring */
@@ -312,24 +309,33 @@ static weir_status get_slow(weir_channel *channel, const struct get *get, weir_t
     return weir_channel_explain(channel, status);
 }
 
+/* The shortest way of who has claimed several messages. */
+static bool get_in_hand(weir_channel *channel, const struct channel_get *get)
+{
+    const struct channel_kind *kind = channel_cold(channel)->kind;
+    return kind->in_hand != NULL && serves(channel, WEIR_CONSUMER) && kind->in_hand(channel, get);
+}
+
 weir_status weir_channel_peek_slow(weir_channel *channel, const void **msg, uint32_t *len, weir_timeout timeout,
                                    weir_status status)
 {
-    return get_slow(channel, &(struct get){ msg, NULL, 0, len, false }, &timeout, status);
+    struct channel_get get = { msg, NULL, 0, len, false };
+    return get_in_hand(channel, &get) ? WEIR_OK : get_slow(channel, &get, &timeout, status);
 }
 
 weir_status weir_channel_peek_by(weir_channel *channel, const void **msg, uint32_t *len, weir_timeout *timeout)
 {
     if (!weir_channel_enter(channel))
         return WEIR_E_BUSY;
-    weir_status status = get_slow(channel, &(struct get){ msg, NULL, 0, len, false }, timeout, WEIR_E_STATE);
+    weir_status status = get_slow(channel, &(struct channel_get){ msg, NULL, 0, len, false }, timeout, WEIR_E_STATE);
     return weir_channel_leave(channel, status);
 }
 
 weir_status weir_channel_receive_slow(weir_channel *channel, void *buffer, uint64_t size_bytes, uint32_t *len, int more,
                                       weir_timeout timeout, weir_status status)
 {
-    return get_slow(channel, &(struct get){ NULL, buffer, size_bytes, len, more == 0 }, &timeout, status);
+    struct channel_get get = { NULL, buffer, size_bytes, len, more == 0 };
+    return get_in_hand(channel, &get) ? WEIR_OK : get_slow(channel, &get, &timeout, status);
 }
 
 weir_status weir_channel_release_slow(weir_channel *channel)
@@ -347,7 +353,7 @@ weir_status weir_channel_message(weir_channel *channel, weir_message *message)
     if (!weir_channel_enter(channel))
         return WEIR_E_BUSY;
     struct channel_cold *cold = channel_cold(channel);
-    bool any = channel->rx.capacity != 0 ? channel->rx.pos != cold->first_pos : cold->taken != 0;
+    bool any = cold->taken != 0 || (channel->rx.capacity != 0 && channel->rx.pos != cold->first_pos);
     weir_status status = weir_channel_explain(channel, serves(channel, WEIR_CONSUMER) && any ? WEIR_OK : WEIR_E_STATE);
     if (status == WEIR_OK)
         *message = cold->message;

@@ -91,12 +91,15 @@ struct channel_cold {
     weir_atomic_u32 beside_waits; /* one does */
     uint32_t record_bytes;          /* stated by this handle */
     uint32_t armings;             /* how often it has announced that it sleeps */
+    bool crowded;                 /* the last yield let others run: there are more processes than processors */
+    bool waited;                  /* this call has waited: it takes what there is */
     uint32_t pauses;              /* between two looks for a message, */
     uint32_t rest;                /* waits until one may linger again */
     uint64_t wait_pos, wait_size; /* from where the last wait ended and the message it found there */
     weir_channel_layout *layout;  /* stays from open to close: other threads look at it */
     weir_channel_member *member;  /* this handle's own, in it */
-    uint64_t taken;               /* messages that came by a call that is not inline */
+    uint64_t taken;               /* messages that came by a call that is not inline; */
+    uint64_t taken_asked;         /* those at the last look whether a dead consumer left any */
     uint64_t redelivered;
     weir_message message; /* the last one that came by a call that is not inline */
     uint64_t first_pos;   /* of an inline consumer's: where it began */

@@ -9,7 +9,9 @@
 #define IDLE_AFTER_NS INT64_C(1000000000) /* and a blocked process is to take less than 0.1 % of a core */
 #define ALONE_NS (4 * SLEEP_NS)     /* where they are not and nobody could die: who comes wakes us */
 #define PAUSES_MAX 128              /* between two looks at the ring: see pace */
-#define LOOKS_PER_CLOCK 16          /* looks at the ring between two looks at the clock */
+#define PAUSES_A_PASS 256u          /* between two looks at the clock: some 6 us */
+#define OTHERS_RAN_NS INT64_C(2000) /* a yield that takes longer than that let somebody run: alone it takes 0.5 us */
+#define END_NS INT64_C(20000)       /* between two looks at the end of the peers */
 #define LINGER_PAUSES 512           /* 13 us here, about what a sleep and a wake take: see linger */
 #define LINGER_REST 15              /* waits that sleep at once behind one that lingered in vain */
 
@@ -68,16 +70,11 @@ void weir_channel_wake_peers(weir_channel *channel)
         wake_consumers(cold, false);
 }
 
-/* The waker's half of the handshake with the producer of that place. */
 static void woken(weir_channel *channel, uint32_t producer, bool whatever, uint64_t released_pos)
 {
     struct channel_cold *cold = channel_cold(channel);
     weir_sleeper *sleeper = &cold->layout->member[producer].sleeper;
-    if (channel->full_fence != 0)
-        weir_fence_sc(); /* order WAKE sc: what was released before the look at armed */
-    else
-        weir_fence_compiler(); /* order WAKE sc: the sleeper's membarrier is the fence of both sides */
-    if (weir_load32_rlx(&sleeper->armed) != 0 &&
+    if (weir_channel_producer_sleeps(channel, producer) &&
         /* relaxed: a wrong one only delays, by at most one bounded sleep */
         (whatever || (int64_t)(released_pos - weir_load_rlx(&sleeper->want_pos)) >= 0))
         wake_producer(cold, producer, true);
@@ -284,26 +281,43 @@ void weir_channel_pace_to(weir_channel *channel)
     cold->wait_size = weir_spsc_size((uint32_t)weir_load_rlx(weir_word_at(rx->data, rx->pos & (rx->capacity - 1))));
 }
 
-/* Looks again and again until until_ns; w->none if nothing came. */
-static weir_status spin(const struct channel_wait *w, int64_t until_ns, bool yields)
+/* Gives the processor up, and notes whether somebody else had it meanwhile: then there are more processes than processors, and
+ * the one that is waited for may be waiting for ours. */
+static int64_t yield(struct channel_cold *cold, int64_t now)
 {
-    uint32_t pauses = w->goal == GOAL_MESSAGE ? channel_cold(w->channel)->pauses : PAUSES_MAX;
+    weir_os_yield();
+    int64_t then = weir_os_now_ns();
+    cold->crowded = then - now > OTHERS_RAN_NS;
+    return then;
+}
+
+/* Looks again and again until until_ns; w->none if nothing came. */
+static weir_status spin(const struct channel_wait *w, int64_t now, int64_t until_ns, bool yields)
+{
+    struct channel_cold *cold = channel_cold(w->channel);
+    int64_t asked_ns = now;
     for (;;) {
-        for (int looks = 0; looks < LOOKS_PER_CLOCK; looks++) {
-            for (uint32_t i = 0; i < pauses; i++)
+        uint32_t pauses = w->goal == GOAL_MESSAGE ? cold->pauses : PAUSES_MAX;
+        uint32_t looks = cold->crowded ? 1 : PAUSES_A_PASS / pauses;
+        for (uint32_t look = 0; look < looks; look++) {
+            for (uint32_t i = 0; i < pauses && !cold->crowded; i++)
                 weir_pause();
             weir_status status = weir_channel_look(w);
             if (status != w->none)
                 return status;
         }
-        int64_t now = weir_os_now_ns();
-        weir_status status = weir_channel_look_at_end(w, now);
-        if (status != w->none || now >= until_ns)
-            return status;
+        if (!cold->crowded)
+            now = weir_os_now_ns();
+        if (now - asked_ns > END_NS || now >= until_ns) {
+            weir_status status = weir_channel_look_at_end(w, now);
+            if (status != w->none || now >= until_ns)
+                return status;
+            asked_ns = now;
+        }
         if (weir_channel_take_cancel(w->channel))
             return WEIR_CANCELLED;
         if (yields)
-            weir_os_yield();
+            now = yield(cold, now);
     }
 }
 
@@ -432,6 +446,8 @@ int64_t weir_now(void)
 weir_status weir_channel_wait_for(const struct channel_wait *w, weir_timeout timeout)
 {
     struct channel_cold *cold = channel_cold(w->channel);
+    if (cold->crowded && timeout != WEIR_NOWAIT && cold->wait == WEIR_WAIT_SPIN)
+        (void)yield(cold, weir_os_now_ns()); /* others make a batch of it, or room for one */
     weir_status status = weir_channel_look(w);
     if (status != w->none)
         return status;
@@ -453,7 +469,7 @@ weir_status weir_channel_wait_for(const struct channel_wait *w, weir_timeout tim
         spin_until = now + SPIN_NS;
     /* Who has slept in vain goes on sleeping: a short timeout in a loop must not become a spin. */
     if (cold->wait == WEIR_WAIT_SPIN || (cold->wait == WEIR_WAIT_SPIN_SLEEP && !cold->idle))
-        status = spin(w, spin_until, cold->wait == WEIR_WAIT_SPIN);
+        status = spin(w, now, spin_until, cold->wait == WEIR_WAIT_SPIN);
     else if (cold->wait == WEIR_WAIT_SLEEP && !cold->idle && until - now > SPIN_NS)
         status = linger(w);
     if (status == w->none && cold->wait != WEIR_WAIT_SPIN)

@@ -11,6 +11,15 @@ struct channel_shape {
     uint32_t producers, consumers;
 };
 
+/* What a call wants to do with the next message. */
+struct channel_get {
+    const void **msg; /* NULL: copy it */
+    void *buffer;
+    uint64_t size_bytes;
+    uint32_t *len;
+    bool releases;
+};
+
 /* The calls are made on a handle that is attached, by its role; they take no part in waiting and waking.  WEIR_EMPTY
  * and WEIR_FULL are for the caller to wait for. */
 struct channel_kind {
@@ -42,6 +51,11 @@ struct channel_kind {
     weir_status (*peek)(weir_channel *channel, const void **msg, uint32_t *len);
     weir_status (*pop)(weir_channel *channel, void *buffer, uint64_t size_bytes, uint32_t *len);
     void (*release)(weir_channel *channel); /* and wakes who sleeps for it */
+    /* Shorter ways to a message, got and counted, each tried before those above; where they say no, they have done nothing.
+     * NULL: there is none.  in_hand: of what is claimed already, by the same producer as the last one.  next: of a kind
+     * whose lane in hand is inline, when that has ended. */
+    bool (*in_hand)(weir_channel *channel, const struct channel_get *get);
+    weir_status (*next)(weir_channel *channel, const struct channel_get *get);
     weir_status (*ready)(weir_channel *channel);
 
     /* Is what a consumer left in that place being seen to by another?  NULL: nobody sees to another's. */
@@ -80,6 +94,16 @@ weir_status weir_channel_lane_ready(weir_channel *channel);
 /* weir_channel_woken wakes the producer of that place if it sleeps and what it waits for has been released. */
 void weir_channel_woken(weir_channel *channel, uint32_t producer, uint64_t released_pos);
 void weir_channel_woken_by_any(weir_channel *channel, uint32_t producer); /* whatever it waits for */
+
+/* The waker's half of the handshake with the producer of that place: is it worth a call of the two above? */
+static inline bool weir_channel_producer_sleeps(weir_channel *channel, uint32_t producer)
+{
+    if (channel->full_fence != 0)
+        weir_fence_sc(); /* order WAKE sc: what was released before the look at armed */
+    else
+        weir_fence_compiler(); /* order WAKE sc: the sleeper's membarrier is the fence of both sides */
+    return WEIR_UNLIKELY(weir_load32_rlx(&channel_cold(channel)->layout->member[producer].sleeper.armed) != 0);
+}
 
 /* weir_channel_ask_alerts says in the section whether this handle has a descriptor; weir_channel_hush gives up that,
  * those of others, and the watch. */

@@ -104,6 +104,7 @@ static void flush(weir_channel *channel)
 
 static weir_status place(weir_channel *channel, uint64_t len)
 {
+    tx(channel)->near = weir_os_processor(); /* who finds no room may have been moved since it last did */
     return weir_mpmc_place(tx(channel), len);
 }
 
@@ -124,17 +125,37 @@ static uint64_t want(weir_channel *channel, uint64_t len)
 
 /* ---- consumer ---- */
 
+/* Where there are more processes than processors, a yield makes whole runs of what is but a few messages now. */
+static void stands(struct channel_cold *cold)
+{
+    cold->end.mpmc.near = weir_os_processor();
+    cold->end.mpmc.picky = cold->crowded && cold->wait == WEIR_WAIT_SPIN && !cold->waited;
+}
+
 static weir_status peek(weir_channel *channel, const void **msg, uint32_t *len)
 {
     struct channel_cold *cold = channel_cold(channel);
+    stands(cold);
     return weir_mpmc_peek(&cold->end.mpmc, msg, len, &cold->message.producer, &cold->message.redelivered);
 }
 
 static weir_status pop(weir_channel *channel, void *buffer, uint64_t size_bytes, uint32_t *len)
 {
     struct channel_cold *cold = channel_cold(channel);
+    stands(cold);
     return weir_mpmc_pop_more(&cold->end.mpmc, buffer, size_bytes, len, &cold->message.producer,
                               &cold->message.redelivered);
+}
+
+/* Behind the release of what was read of that lane. */
+static void released(weir_channel *channel, uint32_t lane, const weir_mpmc_lane *run)
+{
+    if (!weir_channel_producer_sleeps(channel, lane))
+        return;
+    if (run->pos == run->end_pos)
+        weir_channel_woken_by_any(channel, lane);
+    else
+        weir_channel_woken(channel, lane, run->pos << 8);
 }
 
 static void release(weir_channel *channel)
@@ -146,13 +167,41 @@ static void release(weir_channel *channel)
     weir_mpmc_release(c);
     if (c->count == 0) /* it was found corrupt: the next call says so */
         return;
-    for (uint32_t lane = first; lane < end; lane++) {
-        const weir_mpmc_lane *run = &c->lanes[lane];
-        if (run->pos == run->end_pos)
-            weir_channel_woken_by_any(channel, lane);
-        else
-            weir_channel_woken(channel, lane, run->pos << 8);
+    for (uint32_t lane = first; lane < end; lane++)
+        released(channel, lane, &c->lanes[lane]);
+}
+
+/* The next message of the run, of a consumer that holds no other. */
+static bool in_hand(weir_channel *channel, const struct channel_get *get)
+{
+    struct channel_cold *cold = channel_cold(channel);
+    weir_mpmc_consumer *c = &cold->end.mpmc;
+    if (c->count == 0 || c->held != 0)
+        return false;
+    weir_mpmc_lane *run = &c->lanes[c->at];
+    if (run->next_pos == run->end_pos || run->redelivered != 0)
+        return false;
+    const unsigned char *slot = weir_mpmc_slot(run->data, run->next_pos, c->shift, c->stride);
+    /* relaxed: as weir_mpmc_peek's. */
+    uint64_t header = weir_load_rlx(weir_word_of(slot, 0));
+    uint32_t bytes = (uint32_t)header;
+    if ((header & WEIR_MPMC_TAG) != weir_mpmc_tag(run->next_pos, c->shift) || bytes > c->record_max)
+        return false; /* weir_mpmc_peek will say so */
+    if (get->msg != NULL)
+        *get->msg = slot + WEIR_MPMC_HEADER;
+    else if (bytes > get->size_bytes)
+        return false;
+    else if (bytes != 0)
+        WEIR_PAYLOAD_READ(get->buffer, slot + WEIR_MPMC_HEADER, bytes);
+    *get->len = bytes;
+    run->next_pos++;
+    cold->taken++;
+    weir_tally(channel->messages, 1);
+    if (get->releases) {
+        weir_mpmc_done(run);
+        released(channel, c->at, run);
     }
+    return true;
 }
 
 static weir_status ready(weir_channel *channel)
@@ -213,6 +262,7 @@ const struct channel_kind weir_channel_mpmc = {
     .peek = peek,
     .pop = pop,
     .release = release,
+    .in_hand = in_hand,
     .ready = ready,
     .is_taken = is_taken,
     .recover = recover,

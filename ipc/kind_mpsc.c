@@ -4,6 +4,8 @@
 
 #include <stdlib.h>
 
+#define TURN_BYTES 8192u /* of a lane in hand, before the others are looked at */
+
 static uint64_t footprint(const struct channel_shape *shape, uint32_t lanes)
 {
     return weir_mpsc_footprint(lanes, shape->capacity);
@@ -53,32 +55,82 @@ static weir_status attach(weir_channel *channel, void *ring, uint64_t bytes, con
     return c->capacity != shape->capacity ? WEIR_E_MISMATCH : WEIR_OK;
 }
 
-static weir_status peek(weir_channel *channel, const void **msg, uint32_t *len)
+/* The lane whose turn it is is in hand, and its calls are inline, while nothing is held of another: channel->rx is its handle
+ * then, and c->lanes[c->at] as it was when it was taken.  A mailbox's calls are not inline. */
+static void take_in_hand(weir_channel *channel, weir_mpsc_consumer *c)
 {
     struct channel_cold *cold = channel_cold(channel);
-    return weir_mpsc_peek(&cold->end.mpsc, msg, len, &cold->message.producer);
+    if (cold->number != WEIR_MPSC || c->count == 0 || c->held != 0)
+        return;
+    weir_spsc_consumer hand = c->lanes[c->at];
+    uint64_t lap = hand.head_pos + hand.capacity - 1 - hand.pos;
+    hand.turn = 1;
+    hand.limit_pos = hand.pos + (lap < TURN_BYTES ? lap : TURN_BYTES);
+    channel->rx = hand;
+    channel->peer = &cold->layout->member[c->at].sleeper;
+}
+
+static weir_mpsc_consumer *put_back(weir_channel *channel)
+{
+    struct channel_cold *cold = channel_cold(channel);
+    weir_mpsc_consumer *c = &cold->end.mpsc;
+    if (channel->rx.capacity == 0)
+        return c;
+    weir_spsc_consumer *lane = &c->lanes[c->at];
+    if (lane->pos != channel->rx.pos) {
+        cold->taken += 2; /* several; how many, the counter in the section knows */
+        c->left = 0;      /* its turn is over */
+    }
+    *lane = channel->rx;
+    lane->turn = 0;
+    channel->rx.capacity = 0;
+    return c;
+}
+
+static weir_status peek(weir_channel *channel, const void **msg, uint32_t *len)
+{
+    return weir_mpsc_peek(put_back(channel), msg, len, &channel_cold(channel)->message.producer);
 }
 
 static weir_status pop(weir_channel *channel, void *buffer, uint64_t size_bytes, uint32_t *len)
 {
-    struct channel_cold *cold = channel_cold(channel);
-    return weir_mpsc_pop_more(&cold->end.mpsc, buffer, size_bytes, len, &cold->message.producer);
+    return weir_mpsc_pop_more(put_back(channel), buffer, size_bytes, len, &channel_cold(channel)->message.producer);
 }
 
 static void release(weir_channel *channel)
 {
-    weir_mpsc_consumer *c = &channel_cold(channel)->end.mpsc;
+    weir_mpsc_consumer *c = put_back(channel);
     if (c->count == 0)
         return;
     uint32_t first = c->held != 0 ? 0 : c->at, end = c->held != 0 ? c->count : c->at + 1;
     weir_mpsc_release(c);
     for (uint32_t lane = first; lane < end; lane++)
-        weir_channel_woken(channel, lane, c->lanes[lane].head_pos);
+        if (weir_channel_producer_sleeps(channel, lane))
+            weir_channel_woken(channel, lane, c->lanes[lane].head_pos);
+}
+
+static weir_status next(weir_channel *channel, const struct channel_get *get)
+{
+    struct channel_cold *cold = channel_cold(channel);
+    weir_mpsc_consumer *c = put_back(channel);
+    uint32_t producer = 0;
+    weir_status status = get->msg != NULL
+                             ? weir_mpsc_peek(c, get->msg, get->len, &producer)
+                             : weir_mpsc_pop_more(c, get->buffer, get->size_bytes, get->len, &producer);
+    if (status != WEIR_OK)
+        return status;
+    cold->message = (weir_message){ .producer = producer };
+    cold->taken++;
+    weir_tally(channel->messages, 1);
+    if (get->releases)
+        release(channel);
+    take_in_hand(channel, c);
+    return WEIR_OK;
 }
 
 static weir_status ready(weir_channel *channel)
 {
-    return weir_mpsc_ready(&channel_cold(channel)->end.mpsc);
+    return weir_mpsc_ready(put_back(channel));
 }
 
 /* A mailbox is such a channel under a name of its own (kind.h). */
@@ -100,6 +152,7 @@ static weir_status ready(weir_channel *channel)
     .peek = peek,                         \
     .pop = pop,                           \
     .release = release,                   \
+    .next = next,                         \
     .ready = ready
 
 const struct channel_kind weir_channel_mpsc = { .name = "mpsc", MPSC_CALLS };

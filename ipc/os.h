@@ -41,6 +41,7 @@ int64_t weir_os_wall_ns(void); /* since 1970, for people */
  * namespace; 0: not known). */
 void weir_os_process(uint64_t *process, uint64_t *pid_space);
 void weir_os_yield(void);
+uint32_t weir_os_processor(void); /* a number of the processor that this thread runs on, from 1; 0: not known.  Cheap */
 uint64_t weir_os_unique(void); /* a number that no other call gives, in any process, and that nobody guesses; not 0 */
 void weir_os_nap(int64_t ns);
 

@@ -151,6 +151,11 @@ void weir_os_process(uint64_t *process, uint64_t *pid_space)
     errno = saved;
 }
 
+uint32_t weir_os_processor(void)
+{
+    return (uint32_t)(sched_getcpu() + 1);
+}
+
 void weir_os_yield(void)
 {
     (void)sched_yield();

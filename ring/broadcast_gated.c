@@ -325,7 +325,7 @@ weir_status weir_broadcast_gated_reader_attach(weir_broadcast_gated_reader *r, v
         r->lane.head = &ring->entry[reader].cursor;
         r->lane.capacity = capacity;
         r->lane.record_max = weir_spsc_record_max(capacity);
-        r->lane.pos = r->lane.head_pos = pos;
+        r->lane.pos = r->lane.limit_pos = r->lane.head_pos = pos;
     }
     if (status == WEIR_OK && start == WEIR_BROADCAST_GATED_NEWEST) {
         const void *msg;

@@ -26,6 +26,7 @@ static void init_lane(void *mem, const weir_mpmc_shape *shape, uint32_t lane, ui
     weir_atomic_u64 *claim = weir_word_at(mem, weir_mpmc_lane_off(shape, lane));
     unsigned char *data = (unsigned char *)claim + weir_mpmc_slots_off(shape->consumers);
     weir_store_rlx(claim, weir_mpmc_claim_word(start_pos, 0));
+    weir_store_rlx(weir_mpmc_home(claim), 0);
     for (uint32_t x = 0; x < shape->consumers; x++)
         weir_store_rlx(weir_mpmc_run(claim, x), weir_mpmc_run_word(start_pos, 0, WEIR_MPMC_CONFIRMED));
     for (uint64_t pos = start_pos; pos - start_pos < shape->slots; pos++)
@@ -279,6 +280,8 @@ static weir_status read_free(weir_mpmc_producer *p)
 weir_status weir_mpmc_producer_refresh(weir_mpmc_producer *p)
 {
     weir_status status = read_free(p);
+    if (status == WEIR_OK && p->near != p->told)
+        weir_store_rlx(weir_mpmc_home(p->claim), p->told = p->near); /* relaxed: a hint */
     if (status != WEIR_OK)
         return status;
     return p->pos != p->limit_pos ? WEIR_OK : WEIR_FULL;

@@ -44,6 +44,7 @@ WEIR_BEGIN_DECLS
 #define WEIR_MPMC_RUN 32u                /* records of a run, where the consumer has no wish */
 #define WEIR_MPMC_RUN_MAX 64u
 #define WEIR_MPMC_TURN 64u    /* records of one lane before the others are looked at */
+#define WEIR_MPMC_FAIR 8u     /* runs, of which one is taken wherever its turn is, near or not */
 #define WEIR_MPMC_TRIES 8     /* claims of one lane that others may win in one call */
 #define WEIR_MPMC_CONTROL 128u /* bytes before the owner words */
 
@@ -77,6 +78,8 @@ typedef struct weir_mpmc_producer {
     weir_atomic_u64 *claim; /* the claim word; the run words lie behind it */
     uint64_t claim_pos;     /* as last believed */
     uint64_t free_pos;      /* everything before it is done, as last believed */
+    uint32_t near;          /* the caller's: where it runs, or 0; told to consumers when it looks for room */
+    uint32_t told;          /* what was told last */
     weir_status fault;      /* WEIR_E_CORRUPT once seen */
 } weir_mpmc_producer;
 
@@ -106,6 +109,9 @@ typedef struct weir_mpmc_consumer {
     uint32_t run_max;
     uint32_t consumers;
     uint32_t slot, generation;
+    uint32_t near;          /* the caller's: where it runs, or 0.  Lanes whose producer runs there come first */
+    uint32_t picky;         /* the caller's: not 0: of the others those alone in which a whole run waits; else EMPTY */
+    uint32_t turns;         /* runs; one of WEIR_MPMC_FAIR is taken without regard to who is near */
     uint32_t leftovers;     /* not 0: runs of former consumers may be there, and come first */
     uint32_t adopted_count;
     weir_atomic_u64 *owners; /* the owner words, a line pair apart */

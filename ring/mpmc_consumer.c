@@ -294,6 +294,14 @@ static uint32_t look(const weir_mpmc_consumer *c, const weir_mpmc_lane *of, uint
     return most;
 }
 
+/* Is the header at pos one of its lap?  Not acquired, and so a hint: it sets the length of a run, and where it comes from.
+ * Any pos will do. */
+static bool is_committed(const weir_mpmc_consumer *c, const weir_mpmc_lane *of, uint64_t pos)
+{
+    uint64_t header = weir_load_rlx(weir_word_at(weir_mpmc_slot(of->data, pos, c->shift, c->stride), 0));
+    return (header & WEIR_MPMC_TAG) == weir_mpmc_tag(pos, c->shift);
+}
+
 /* The last claimer may have died, or stand still, between its claim and saying so: says it, before the claim word, the
  * only other witness, is moved on. */
 static void confirm(const weir_mpmc_lane *of, weir_mpmc_claim claim)
@@ -320,13 +328,15 @@ static weir_status claim_run(weir_mpmc_consumer *c, weir_mpmc_lane *of)
             return weir_mpmc_poison(c, "header", odd);
         odd_word = word;
         weir_mpmc_claim claim = weir_mpmc_claim_of(word);
-        uint32_t saw = look(c, of, c->consumers == 1 ? c->run_max : 2 * c->run_max, &odd);
+        uint32_t saw = look(c, of, c->run_max, &odd);
         if (WEIR_UNLIKELY(odd != 0))
             continue;
         if (saw == 0)
             return WEIR_EMPTY;
-        /* Half, so that others who come now find something. */
-        uint32_t count = c->consumers == 1 ? saw : (saw + 1) / 2;
+        /* Half, so that others who come now find something; all of it where as much lies behind it. */
+        bool all = c->consumers == 1 ||
+                   (saw == c->run_max && is_committed(c, of, of->claim_pos + 2 * c->run_max - 1));
+        uint32_t count = all ? saw : (saw + 1) / 2;
         /* order MPMC-FREE rel: the reads of this slot's former run before its word names another.  Without it the
          * producer can read this word, and overwrite what is still being read. */
         weir_store_rel(own, weir_mpmc_run_word(of->claim_pos, count, 0));
@@ -389,14 +399,38 @@ static weir_status try_lane(weir_mpmc_consumer *c, weir_mpmc_lane *of, bool left
     return leftovers ? take_leftover(c, of) : claim_run(c, of);
 }
 
-/* Looks at every lane once, and goes to the first that has something.  Otherwise: EMPTY, FULL or AGAIN. */
-static weir_status turn(weir_mpmc_consumer *c, bool leftovers)
+/* Takes what was found in that lane in hand. */
+static void go_to(weir_mpmc_consumer *c, uint32_t lane)
+{
+    uint64_t count = c->lanes[lane].end_pos - c->lanes[lane].next_pos;
+    uint64_t left = lane != c->at || c->left == 0 ? WEIR_MPMC_TURN : c->left;
+    c->left = left > count ? (uint32_t)(left - count) : 0;
+    if (lane != c->at && c->lanes[c->at].pos != c->lanes[c->at].end_pos)
+        c->held = 1;
+    c->at = lane;
+}
+
+/* Which lanes are looked at. */
+enum which { ALL, NEAR, FULL_RUNS };
+
+static bool is_one(const weir_mpmc_consumer *c, const weir_mpmc_lane *of, enum which which)
+{
+    if (which == NEAR)
+        return weir_load_rlx(weir_mpmc_home(of->claim)) == c->near; /* relaxed: a hint, as the next */
+    uint64_t pos = weir_mpmc_claim_of(weir_load_rlx(of->claim)).pos;
+    return which == ALL || of->next_pos != of->end_pos || is_committed(c, of, pos + c->run_max - 1);
+}
+
+/* Looks at each of those lanes once, and goes to the first that has something.  Otherwise: EMPTY, FULL or AGAIN. */
+static weir_status look_at_lanes(weir_mpmc_consumer *c, bool leftovers, enum which which)
 {
     bool full = false, again = false;
     uint32_t lane = c->at;
     if (c->left == 0)
         lane = lane + 1 < c->count ? lane + 1 : 0;
     for (uint32_t looked = 0; looked < c->count; looked++, lane = lane + 1 < c->count ? lane + 1 : 0) {
+        if (which != ALL && !is_one(c, &c->lanes[lane], which))
+            continue;
         weir_status status = try_lane(c, &c->lanes[lane], leftovers);
         if (status < 0)
             return status;
@@ -404,15 +438,24 @@ static weir_status turn(weir_mpmc_consumer *c, bool leftovers)
         again |= status == WEIR_AGAIN;
         if (status != WEIR_OK)
             continue;
-        uint64_t count = c->lanes[lane].end_pos - c->lanes[lane].next_pos;
-        uint64_t left = lane != c->at || c->left == 0 ? WEIR_MPMC_TURN : c->left;
-        c->left = left > count ? (uint32_t)(left - count) : 0;
-        if (lane != c->at && c->lanes[c->at].pos != c->lanes[c->at].end_pos)
-            c->held = 1;
-        c->at = lane;
+        go_to(c, lane);
         return WEIR_OK;
     }
     return again ? WEIR_AGAIN : full ? WEIR_FULL : WEIR_EMPTY;
+}
+
+/* To the next lane that has something.  What a producer near by has written lies in this processor's cache, and a run that
+ * waits is read without taking lines away from who writes them. */
+static weir_status turn(weir_mpmc_consumer *c)
+{
+    bool fair = c->turns++ % WEIR_MPMC_FAIR == 0;
+    enum which rest = c->picky != 0 ? FULL_RUNS : ALL;
+    weir_status status = c->near != 0 && !fair ? look_at_lanes(c, false, NEAR) : WEIR_EMPTY;
+    if (status > 0)
+        status = look_at_lanes(c, false, rest);
+    if (status > 0 && c->near != 0 && fair && rest != ALL)
+        status = look_at_lanes(c, false, NEAR);
+    return status;
 }
 
 weir_status weir_mpmc_next(weir_mpmc_consumer *c)
@@ -421,12 +464,12 @@ weir_status weir_mpmc_next(weir_mpmc_consumer *c)
     if (status != WEIR_OK)
         return status;
     if (WEIR_UNLIKELY(c->leftovers != 0)) {
-        status = turn(c, true);
+        status = look_at_lanes(c, true, ALL);
         if (status < 0 || status == WEIR_OK)
             return status;
         c->leftovers = c->adopted_count != 0;
     }
-    return turn(c, false);
+    return turn(c);
 }
 
 void weir_mpmc_release_all(weir_mpmc_consumer *c)

@@ -10,7 +10,7 @@
 #include <weir/ring/mpmc.h>
 
 #define WEIR_MPMC_MAGIC UINT64_C(0x636d706d72696577) /* "weirmpmc" */
-#define WEIR_MPMC_VERSION UINT64_C(2)
+#define WEIR_MPMC_VERSION UINT64_C(3)
 
 /* Behind it: an owner word for each consumer slot, on line pairs; then the lanes. */
 typedef struct weir_mpmc_layout {
@@ -63,6 +63,12 @@ static inline uint64_t weir_mpmc_owner_off(uint32_t slot)
 static inline uint64_t weir_mpmc_lane_off(const weir_mpmc_shape *shape, uint32_t lane)
 {
     return weir_mpmc_owner_off(shape->consumers) + lane * weir_mpmc_lane_bytes(shape);
+}
+
+/* Where the lane's producer ran when it last looked for room; a hint, and any value will do. */
+static inline weir_atomic_u64 *weir_mpmc_home(weir_atomic_u64 *claim)
+{
+    return weir_word_at(claim, WEIR_LINE);
 }
 
 static inline weir_atomic_u64 *weir_mpmc_run(weir_atomic_u64 *claim, uint32_t slot)

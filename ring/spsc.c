@@ -165,7 +165,7 @@ weir_status weir_spsc_consumer_attach(weir_spsc_consumer *c, void *mem, uint64_t
     c->head = &((weir_spsc_layout *)mem)->head;
     c->capacity = capacity;
     c->record_max = weir_spsc_record_max(capacity);
-    c->pos = c->head_pos = head_pos;
+    c->pos = c->limit_pos = c->head_pos = head_pos;
     return WEIR_OK;
 }
 
@@ -275,18 +275,27 @@ static weir_status consumer_poison(weir_spsc_consumer *c, uint64_t header)
     return status;
 }
 
-/* peek's path for what is not a plain record: padding, which is followed by a record at the start, or nonsense. */
+/* peek's path for what is not a plain record before the limit: padding, which is followed by a record at the start; the first
+ * record of a lap, or of another's turn; or nonsense. */
 weir_status weir_spsc_consumer_next(weir_spsc_consumer *c, uint64_t header, const void **msg, uint32_t *len)
 {
-    uint64_t pad = decode(header, c->pos & (c->capacity - 1), c->capacity, c->record_max);
-    if (pad == 0 || (header & WEIR_SPSC_TAG) != WEIR_SPSC_PAD)
-        return consumer_poison(c, header);
-    /* order SPSC-DATA acq: as peek's. */
-    header = weir_load_acq(weir_word_at(c->data, 0));
-    uint64_t size = decode(header, 0, c->capacity, c->record_max);
+    uint64_t idx = c->pos & (c->capacity - 1), pad = 0, size = decode(header, idx, c->capacity, c->record_max);
+    if (size != 0 && (header & WEIR_SPSC_TAG) == WEIR_SPSC_PAD) {
+        pad = size;
+        idx = 0;
+        /* order SPSC-DATA acq: as peek's. */
+        header = weir_load_acq(weir_word_at(c->data, 0));
+        size = decode(header, 0, c->capacity, c->record_max);
+        if ((header & WEIR_SPSC_TAG) == WEIR_SPSC_PAD)
+            size = 0;
+    }
     if (size == 0 || c->pos - c->head_pos + pad + size >= c->capacity)
         return consumer_poison(c, header);
-    *msg = c->data + WEIR_SPSC_HEADER;
+    if (c->turn != 0 && pad + size > c->limit_pos - c->pos)
+        return WEIR_EMPTY;
+    if (c->turn == 0)
+        c->limit_pos = c->head_pos + c->capacity - 1; /* an unreleased lap is less than the capacity */
+    *msg = c->data + idx + WEIR_SPSC_HEADER;
     *len = (uint32_t)header;
     c->pos += pad + size;
     return WEIR_OK;

@@ -76,8 +76,10 @@ typedef struct weir_spsc_consumer {
     weir_atomic_u64 *head;
     uint64_t capacity; /* 0: not attached, or corrupt */
     uint64_t pos;      /* the next record to read */
+    uint64_t limit_pos; /* no record that reaches beyond it is read without a closer look; not before pos */
     uint64_t head_pos; /* what is stored in *head: everything before it was given back */
     uint32_t record_max;
+    uint32_t turn;     /* not 0: what lies behind the limit is EMPTY, until the caller moves that: others have their turn */
     weir_status fault;
 } weir_spsc_consumer;
 
@@ -373,7 +375,7 @@ static inline weir_status weir_spsc_peek(weir_spsc_consumer *c, const void **msg
     uint32_t bytes = (uint32_t)header;
     uint64_t size = weir_spsc_size(bytes);
     if (WEIR_UNLIKELY((header & WEIR_SPSC_TAG) != WEIR_SPSC_DATA || bytes > c->record_max ||
-                      size > c->capacity - idx || c->pos - c->head_pos + size >= c->capacity))
+                      size > c->capacity - idx || size > c->limit_pos - c->pos))
         return weir_spsc_consumer_next(c, header, msg, len);
     *msg = c->data + idx + WEIR_SPSC_HEADER;
     *len = bytes;

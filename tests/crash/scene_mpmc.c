@@ -209,6 +209,15 @@ static weir_status attach(crash_world *w, scene *s, uint32_t who, uint32_t gener
     weir_status status = weir_mpmc_consumer_attach(&s->c[who], w->memory, w->bytes, who, generation, run_max,
                                                    s->handles[who], LANES);
     s->lives[who] = status == WEIR_OK;
+    s->c[who].near = 1;
+    return status;
+}
+
+/* The first lane's is near the consumers. */
+static weir_status attach_producer(crash_world *w, scene *s, uint32_t which)
+{
+    weir_status status = weir_mpmc_producer_attach(&s->p[which], w->memory, w->bytes, which);
+    s->p[which].near = which + 1;
     return status;
 }
 
@@ -236,7 +245,7 @@ static void make_ring(crash_world *w, scene *s, uint64_t *state)
     uint64_t first = s->start - (history ? s->shape.slots + 1 : 0);
     CHECK_OK(weir_mpmc_init(w->memory, w->bytes, &s->shape, first));
     for (uint32_t i = 0; i < s->shape.lanes; i++)
-        CHECK_OK(weir_mpmc_producer_attach(&s->p[i], w->memory, w->bytes, i));
+        CHECK_OK(attach_producer(w, s, i));
     for (uint32_t x = 0; x < LAST; x++)
         CHECK_OK(attach(w, s, x, generation_of(x), 1 + x));
     for (uint32_t i = 0; i < s->shape.lanes; i++) {
@@ -324,7 +333,7 @@ static void make_start(crash_world *w, unsigned what, uint64_t state)
         for (uint64_t n = 0; n < ghosts && put(s, i, msg, sizeof msg, true) == WEIR_OK; n++)
             continue;
         if (ghosts != 0 && (s->what != PRODUCER_ATTACH || i != s->at))
-            CHECK_OK(weir_mpmc_producer_attach(&s->p[i], w->memory, w->bytes, i));
+            CHECK_OK(attach_producer(w, s, i));
         if (s->what == PRODUCER_ATTACH && i == s->at)
             continue;
         for (uint64_t n = 0; n < (batch + i) % 3 && add(s, i, length_by(n + 1), true, false); n++)
@@ -412,13 +421,17 @@ static void run(crash_world *w)
         s->status = weir_mpmc_drained(&s->p[s->at]);
         return;
     case PRODUCER_ATTACH:
-        s->status = weir_mpmc_producer_attach(&s->p[s->at], w->memory, w->bytes, s->at);
+        s->status = attach_producer(w, s, s->at);
         return;
     case POP:
         s->status = weir_mpmc_pop(c, s->out, s->size, &s->got, &s->got_lane, &s->again);
         return;
-    case POP_MORE:
+    case POP_MORE: /* by one who is picky first */
+        c->picky = 1;
         s->status = weir_mpmc_pop_more(c, s->out, s->size, &s->got, &s->got_lane, &s->again);
+        c->picky = 0;
+        if (s->status > 0)
+            s->status = weir_mpmc_pop_more(c, s->out, s->size, &s->got, &s->got_lane, &s->again);
         return;
     case PEEK:
         s->status = weir_mpmc_peek(c, &s->msg, &s->got, &s->got_lane, &s->again);
@@ -469,7 +482,7 @@ static void recover(crash_world *w, crash_heirs heirs)
     scene *s = scene_of(w);
     /* A new producer takes back headers: in a lane whose producer lives, examine puts one only where nobody lives. */
     if (by_producer(s))
-        CHECK_OK(weir_mpmc_producer_attach(&s->p[s->at], w->memory, w->bytes, s->at));
+        CHECK_OK(attach_producer(w, s, s->at));
     if (heirs == CRASH_NEW_ENDS || by_producer(s) || !s->lives[1])
         return;
     recover_from(s, 1, 0, generation_of(0));
@@ -547,7 +560,7 @@ static unsigned examine(crash_world *w, crash_heirs heirs)
         if (lives)
             continue;
         if (!by_producer(s) || i != s->at)
-            CHECK_OK(weir_mpmc_producer_attach(&s->p[i], w->memory, w->bytes, i));
+            CHECK_OK(attach_producer(w, s, i));
         uint32_t there = (uint32_t)((s->p[i].pos - s->start) & WEIR_MPMC_POS_MASK);
         CHECK(there == l->sure || there == l->may);
         happened += there - l->sure;

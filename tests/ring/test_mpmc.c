@@ -198,6 +198,68 @@ Test(mpmc, a_lane_whose_turn_is_over_goes_on_while_the_others_are_empty)
     end(&r);
 }
 
+/* Fills the lane, so that its producer looks for room and says where it runs. */
+static void fill_at(rig *r, uint32_t lane, uint32_t near)
+{
+    r->p[lane].near = near;
+    push(r, lane, r->shape.slots);
+    CHECK_STATUS(push_as(r, lane, false), WEIR_FULL);
+}
+
+Test(mpmc, lanes_near_by_come_first_but_for_one_run_of_eight)
+{
+    rig r;
+    make(&r, 3, 2, 16, 0);
+    for (uint32_t lane = 0; lane < 3; lane++)
+        fill_at(&r, lane, lane + 1);
+    CHECK_OK(weir_mpmc_consumer_detach(&r.c[0]));
+    CHECK_OK(attach(&r, 0, 1));
+    r.c[0].near = 3;
+    uint32_t of[3] = { 0 };
+    for (uint32_t i = 0; i < 16; i++) {
+        uint32_t len = 0, lane = 0;
+        bool again = false;
+        CHECK_OK(weir_mpmc_pop(&r.c[0], buffer, sizeof buffer, &len, &lane, &again));
+        of[lane]++;
+    }
+    cr_assert(of[2] >= 14 && of[0] + of[1] >= 1, "%u %u %u", of[0], of[1], of[2]);
+    for (uint32_t i = 16; i < 48; i++) { /* and the others when there is nothing near */
+        uint32_t len = 0, lane = 0;
+        bool again = false;
+        CHECK_OK(weir_mpmc_pop(&r.c[0], buffer, sizeof buffer, &len, &lane, &again));
+    }
+    end(&r);
+}
+
+Test(mpmc, who_is_picky_takes_whole_runs_or_what_is_near)
+{
+    rig r;
+    make(&r, 2, 2, 16, 0);
+    CHECK_OK(weir_mpmc_consumer_detach(&r.c[0]));
+    CHECK_OK(attach(&r, 0, 4));
+    r.c[0].near = 2;
+    r.c[0].picky = 1;
+    push(&r, 0, 3);
+    for (uint32_t i = 0; i < 2 * WEIR_MPMC_FAIR; i++) { /* too few, and of one who runs elsewhere */
+        uint32_t len = 0, lane = 0;
+        bool again = false;
+        CHECK_STATUS(weir_mpmc_pop(&r.c[0], buffer, sizeof buffer, &len, &lane, &again), WEIR_EMPTY);
+    }
+    push(&r, 0, 1);
+    expect(&r, 0, 0, 0, 1, false);
+    weir_mpmc_release(&r.c[0]);
+    fill_at(&r, 1, 2);
+    for (uint32_t i = 0; i < 16; i++) {
+        uint32_t len = 0, lane = 0;
+        bool again = false;
+        CHECK_OK(weir_mpmc_pop(&r.c[0], buffer, sizeof buffer, &len, &lane, &again));
+        cr_assert_eq(lane, 1);
+    }
+    r.c[0].picky = 0;
+    expect(&r, 0, 0, 2, 2, false);
+    end(&r);
+}
+
 Test(mpmc, a_lane_is_full_exactly_until_its_oldest_record_is_done)
 {
     for (size_t s = 0; s < STARTS; s++) {
@@ -510,7 +572,7 @@ Test(mpmc, what_cannot_be_attached_to_is_refused)
     CHECK_STATUS(weir_mpmc_recover(c, 0, 3), WEIR_E_INVALID);
     static const struct { uint64_t off, value; weir_status status; bool owner; } words[] = {
         { 0, 0, WEIR_E_NOT_WEIR, false },       { 8, 1, WEIR_E_VERSION, false },
-        { 8, 3, WEIR_E_VERSION, false },        { 24, 257, WEIR_E_CORRUPT, false },
+        { 8, WEIR_MPMC_VERSION + 1, WEIR_E_VERSION, false },        { 24, 257, WEIR_E_CORRUPT, false },
         { 32, 12, WEIR_E_CORRUPT, false },      { 40, UINT64_C(1) << 32 | 40, WEIR_E_CORRUPT, false },
         { 16, 0, WEIR_E_CORRUPT, false },       { 16, 257, WEIR_E_CORRUPT, false },
         { 24, 100, WEIR_E_CORRUPT, false },     /* their owner words have no room */

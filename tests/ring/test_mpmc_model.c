@@ -52,6 +52,7 @@ static void produce(queue *q)
     record_fill(msg + 8, lane, seq, len - 8);
     if (what == 0) { /* dies, and its open batch with it */
         CHECK_OK(weir_mpmc_producer_attach(&q->p[lane], q->mem, q->bytes, lane));
+        q->p[lane].near = lane + 1;
         q->open[lane] = 0;
         return;
     }
@@ -127,6 +128,7 @@ static void come(queue *q, uint32_t i)
                                                    (uint32_t)pick(q, 9), q->c[i].lanes, LANES);
     q->c[i].lives = status == WEIR_OK;
     q->c[i].count = 0;
+    q->c[i].c.near = (uint32_t)pick(q, LANES + 1); /* one lane's producer, or nobody's */
     if (status != WEIR_OK)
         CHECK_STATUS(status, WEIR_E_IN_USE);
 }

@@ -411,6 +411,21 @@ Test(spsc_hostile, any_data_header_is_a_record_or_corrupt)
         try_header(idx, WEIR_SPSC_DATA | 16);
 }
 
+/* Of a lap's first record peek looks more closely than of those behind it. */
+Test(spsc_hostile, a_record_over_the_limit_behind_a_good_one_is_corrupt)
+{
+    rig r;
+    unsigned char buffer[RIG_LEN_MAX];
+    uint32_t len = 0;
+    rig_open(&r, CAPACITY, 0);
+    CHECK_OK(rig_push(&r, 0, 8));
+    CHECK_OK(rig_push(&r, 1, 8));
+    weir_store_rlx(weir_word_at(rig_data(&r), 16), WEIR_SPSC_DATA | (RECORD_MAX + 1));
+    rig_expect_pop(&r, 0, 8);
+    CHECK_STATUS(weir_spsc_pop(&r.c, buffer, sizeof buffer, &len), WEIR_E_CORRUPT);
+    rig_close(&r);
+}
+
 Test(spsc_hostile, any_padding_header_is_padding_to_the_end_or_corrupt)
 {
     try_header(0, WEIR_SPSC_PAD | (CAPACITY - 8));
