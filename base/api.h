@@ -17,6 +17,9 @@
 #define WEIR_API __attribute__((visibility("default")))
 #endif
 
+/* A fast path that must not become a call: what a call stores on the stack stands between the stores to a ring
+ * (ring/README.md). */
+#define WEIR_INLINE static inline __attribute__((always_inline))
 #define WEIR_LIKELY(x) (__builtin_expect(!!(x), 1) != 0)
 #define WEIR_UNLIKELY(x) (__builtin_expect(!!(x), 0) != 0)
 

@@ -290,8 +290,10 @@ struct weir_channel {      /* on a page that a fork clears: in a child everythin
     uint32_t full_fence;   /* this channel's senders pay the handshake's fence */
 };
 
+/* What is not done at once, and the leaving: calls behind which nothing follows, so that the fast paths are without. */
 WEIR_API weir_status weir_channel_send_slow(weir_channel *channel, const void *msg, uint64_t len, int more,
-                                            weir_timeout timeout, weir_status status);
+                                            weir_timeout timeout);
+WEIR_API weir_status weir_channel_wake_and_leave(weir_channel *channel);
 WEIR_API weir_status weir_channel_reserve_slow(weir_channel *channel, uint64_t len, void **slot, weir_timeout timeout,
                                                weir_status status);
 WEIR_API weir_status weir_channel_commit_slow(weir_channel *channel, uint64_t len, int more, weir_status status);
@@ -303,7 +305,7 @@ WEIR_API weir_status weir_channel_receive_slow(weir_channel *channel, void *buff
 WEIR_API weir_status weir_channel_release_slow(weir_channel *channel);
 WEIR_API void weir_channel_wake(weir_channel *channel);
 
-static inline int weir_channel_enter(weir_channel *channel)
+WEIR_INLINE int weir_channel_enter(weir_channel *channel)
 {
     if (WEIR_UNLIKELY(channel->busy != 0))
         return 0;
@@ -312,7 +314,7 @@ static inline int weir_channel_enter(weir_channel *channel)
     return 1;
 }
 
-static inline weir_status weir_channel_leave(weir_channel *channel, weir_status status)
+WEIR_INLINE weir_status weir_channel_leave(weir_channel *channel, weir_status status)
 {
     weir_fence_compiler();
     channel->busy = 0;
@@ -320,7 +322,7 @@ static inline weir_status weir_channel_leave(weir_channel *channel, weir_status 
 }
 
 /* The waker's half of the handshake: what was published before, then the look at whether anybody sleeps. */
-static inline int weir_channel_peer_sleeps(weir_channel *channel)
+WEIR_INLINE int weir_channel_peer_sleeps(weir_channel *channel)
 {
     if (channel->full_fence != 0)
         weir_fence_sc(); /* order WAKE sc: the published word before the look at armed */
@@ -343,18 +345,22 @@ static inline void weir_channel_released(weir_channel *channel)
         weir_channel_wake(channel);
 }
 
-static inline weir_status weir_channel_put(weir_channel *channel, const void *msg, uint64_t len, int more,
+/* Tells of what was published and leaves. */
+WEIR_INLINE weir_status weir_channel_sent(weir_channel *channel, int more)
+{
+    if (!more && weir_channel_peer_sleeps(channel))
+        return weir_channel_wake_and_leave(channel);
+    return weir_channel_leave(channel, WEIR_OK);
+}
+
+WEIR_INLINE weir_status weir_channel_put(weir_channel *channel, const void *msg, uint64_t len, int more,
                                            weir_timeout timeout)
 {
     if (!weir_channel_enter(channel))
         return WEIR_E_BUSY;
-    weir_status status = weir_spsc_put(&channel->tx, msg, len, more != 0);
-    if (WEIR_UNLIKELY(status != WEIR_OK))
-        return weir_channel_leave(channel, weir_channel_send_slow(channel, msg, len, more, timeout, status));
-    weir_tally(channel->messages, 1);
-    if (!more)
-        weir_channel_published(channel);
-    return weir_channel_leave(channel, WEIR_OK);
+    if (WEIR_UNLIKELY(!weir_spsc_put_now(&channel->tx, msg, len, more != 0, channel->messages)))
+        return weir_channel_send_slow(channel, msg, len, more, timeout);
+    return weir_channel_sent(channel, more);
 }
 
 /* ---- producer ---- */
@@ -366,14 +372,14 @@ static inline weir_status weir_channel_put(weir_channel *channel, const void *ms
  *           consumer has gone); WEIR_CANCELLED (no room, and weir_channel_cancel); nothing was sent with any of these.  WEIR_E_TOO_LARGE (over the record limit);
  *           WEIR_E_CORRUPT; WEIR_E_STATE (a consumer's handle); WEIR_E_BUSY; WEIR_E_FORKED.
  * If killed: the message was never sent, or it is whole. */
-static inline weir_status weir_send(weir_channel *channel, const void *msg, uint64_t len, weir_timeout timeout)
+WEIR_INLINE weir_status weir_send(weir_channel *channel, const void *msg, uint64_t len, weir_timeout timeout)
 {
     return weir_channel_put(channel, msg, len, 0, timeout);
 }
 
 /* weir_send_more is weir_send that leaves the message unpublished: it appears, with all that follow it, at the next
  * send, commit, flush, drain or close, or when a call has to wait for room. */
-static inline weir_status weir_send_more(weir_channel *channel, const void *msg, uint64_t len, weir_timeout timeout)
+WEIR_INLINE weir_status weir_send_more(weir_channel *channel, const void *msg, uint64_t len, weir_timeout timeout)
 {
     return weir_channel_put(channel, msg, len, 1, timeout);
 }
@@ -415,17 +421,14 @@ static inline weir_status weir_reserve(weir_channel *channel, uint64_t len, void
     return weir_channel_leave(channel, status);
 }
 
-static inline weir_status weir_channel_commit(weir_channel *channel, uint64_t len, int more)
+WEIR_INLINE weir_status weir_channel_commit(weir_channel *channel, uint64_t len, int more)
 {
     if (!weir_channel_enter(channel))
         return WEIR_E_BUSY;
-    weir_status status = weir_spsc_commit_as(&channel->tx, len, more != 0);
+    weir_status status = weir_spsc_commit_as(&channel->tx, len, more != 0, channel->messages);
     if (WEIR_UNLIKELY(status != WEIR_OK))
         return weir_channel_leave(channel, weir_channel_commit_slow(channel, len, more, status));
-    weir_tally(channel->messages, 1);
-    if (!more)
-        weir_channel_published(channel);
-    return weir_channel_leave(channel, WEIR_OK);
+    return weir_channel_sent(channel, more);
 }
 
 /* weir_commit sends the reserved message with its first len bytes.
@@ -433,13 +436,13 @@ static inline weir_status weir_channel_commit(weir_channel *channel, uint64_t le
  * Returns:  WEIR_OK; WEIR_E_STATE (nothing is reserved); WEIR_E_INVALID (len over what was reserved, which stays
  *           reserved); WEIR_E_BUSY; WEIR_E_FORKED.
  * If killed: the message was never sent, or it is whole. */
-static inline weir_status weir_commit(weir_channel *channel, uint64_t len)
+WEIR_INLINE weir_status weir_commit(weir_channel *channel, uint64_t len)
 {
     return weir_channel_commit(channel, len, 0);
 }
 
 /* weir_commit_more is weir_commit that leaves the message unpublished, as weir_send_more does. */
-static inline weir_status weir_commit_more(weir_channel *channel, uint64_t len)
+WEIR_INLINE weir_status weir_commit_more(weir_channel *channel, uint64_t len)
 {
     return weir_channel_commit(channel, len, 1);
 }

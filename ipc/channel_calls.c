@@ -52,10 +52,12 @@ static weir_status wait_for_room(weir_channel *channel, uint64_t len, weir_timeo
     return weir_channel_wait_for(&(struct channel_wait){ channel, GOAL_ROOM, len, WEIR_FULL, false }, timeout);
 }
 
-weir_status weir_channel_send_slow(weir_channel *channel, const void *msg, uint64_t len, int more,
-                                   weir_timeout timeout, weir_status status)
+static weir_status send(weir_channel *channel, const void *msg, uint64_t len, int more, weir_timeout timeout)
 {
     const struct channel_kind *kind = channel_cold(channel)->kind;
+    const weir_spsc_producer *tx = &channel->tx;
+    weir_status status = tx->capacity != 0 || tx->fault != WEIR_OK ? weir_spsc_put_slow(&channel->tx, msg, len, more, NULL)
+                                                                   : WEIR_E_STATE;
     bool inlined = status != WEIR_E_STATE && (status != WEIR_FULL || kind->put == weir_channel_lane_put);
     if (!inlined && serves(channel, WEIR_PRODUCER))
         status = kind->put(channel, msg, len, more != 0);
@@ -71,6 +73,11 @@ weir_status weir_channel_send_slow(weir_channel *channel, const void *msg, uint6
     if (!more)
         weir_channel_published(channel);
     return WEIR_OK;
+}
+
+weir_status weir_channel_send_slow(weir_channel *channel, const void *msg, uint64_t len, int more, weir_timeout timeout)
+{
+    return weir_channel_leave(channel, send(channel, msg, len, more, timeout));
 }
 
 weir_status weir_channel_reserve_slow(weir_channel *channel, uint64_t len, void **slot, weir_timeout timeout,
@@ -198,7 +205,7 @@ weir_status weir_channel_send_by(weir_channel *channel, const weir_piece *pieces
         status = weir_channel_reserve_slow(channel, len, &slot, *timeout, status);
     if (status == WEIR_OK) {
         copy_pieces(slot, pieces, count);
-        status = weir_spsc_commit_as(&channel->tx, len, false);
+        status = weir_spsc_commit_as(&channel->tx, len, false, NULL);
         if (status == WEIR_OK) {
             weir_tally(channel->messages, 1);
             weir_channel_published(channel);

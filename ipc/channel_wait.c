@@ -58,6 +58,12 @@ void weir_channel_wake(weir_channel *channel)
         wake_producer(cold, 0, true); /* of kinds that have one: the others wake by place */
 }
 
+weir_status weir_channel_wake_and_leave(weir_channel *channel)
+{
+    weir_channel_wake(channel);
+    return weir_channel_leave(channel, WEIR_OK);
+}
+
 void weir_channel_wake_peers(weir_channel *channel)
 {
     struct channel_cold *cold = channel_cold(channel);

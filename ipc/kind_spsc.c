@@ -15,7 +15,7 @@ weir_status weir_channel_lane_reserve(weir_channel *channel, uint64_t len, void 
 
 weir_status weir_channel_lane_commit(weir_channel *channel, uint64_t len, bool more)
 {
-    return weir_spsc_commit_as(&channel->tx, len, more);
+    return weir_spsc_commit_as(&channel->tx, len, more, NULL);
 }
 
 void weir_channel_lane_flush(weir_channel *channel)

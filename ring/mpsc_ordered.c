@@ -77,10 +77,9 @@ weir_status weir_mpsc_ordered_consumer_attach(weir_mpsc_ordered_consumer *c, voi
 
 weir_status weir_mpsc_ordered_refuse(const weir_mpsc_ordered_producer *p, uint64_t len)
 {
-    weir_status status = weir_spsc_producer_refuse(&p->lane, len);
-    if (status != WEIR_E_TOO_LARGE)
-        return status;
-    return weir_fail(status, "a record of %llu bytes is over the limit of %u in lanes of capacity %llu",
+    if (p->lane.capacity == 0)
+        return p->lane.fault != WEIR_OK ? p->lane.fault : WEIR_E_STATE;
+    return weir_fail(WEIR_E_TOO_LARGE, "a record of %llu bytes is over the limit of %u in lanes of capacity %llu",
                      (unsigned long long)len, p->lane.record_max - WEIR_MPSC_STAMP,
                      (unsigned long long)p->lane.capacity);
 }

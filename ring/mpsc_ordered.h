@@ -91,11 +91,11 @@ static inline weir_status weir_mpsc_ordered_commit_as(weir_mpsc_ordered_producer
 {
     if (WEIR_UNLIKELY(p->lane.reserved == 0 || len + WEIR_MPSC_STAMP < len ||
                       len + WEIR_MPSC_STAMP >= p->lane.reserved))
-        return weir_spsc_commit_as(&p->lane, UINT64_MAX, more); /* it says what is wrong */
+        return weir_spsc_commit_as(&p->lane, UINT64_MAX, more, NULL); /* it says what is wrong */
     uint64_t stamp = weir_fetch_add_rlx(p->stamp, 1);
     uint64_t idx = p->lane.reserved_pos & (p->lane.capacity - 1);
     WEIR_PAYLOAD_WRITE(p->lane.data + idx + WEIR_SPSC_HEADER, &stamp, sizeof stamp);
-    return weir_spsc_commit_as(&p->lane, len + WEIR_MPSC_STAMP, more);
+    return weir_spsc_commit_as(&p->lane, len + WEIR_MPSC_STAMP, more, NULL);
 }
 
 static inline weir_status weir_mpsc_ordered_commit(weir_mpsc_ordered_producer *p, uint64_t len)

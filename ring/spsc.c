@@ -179,8 +179,9 @@ static weir_status producer_poison(weir_spsc_producer *p, uint64_t head_pos)
     return status;
 }
 
-/* Reads the consumer's position, believes it only if it can be one, and keeps it. */
-static weir_status read_head(weir_spsc_producer *p)
+/* Reads the consumer's position, believes it only if it can be one, and keeps it.  One who waits for each record is
+ * near_bytes behind at most: lines are prepared for it; they would be taken from one who comes in bursts. */
+static weir_status read_head(weir_spsc_producer *p, uint64_t near_bytes)
 {
     if (p->capacity == 0)
         return p->fault != WEIR_OK ? p->fault : WEIR_E_STATE;
@@ -193,24 +194,48 @@ static weir_status read_head(weir_spsc_producer *p)
         return producer_poison(p, head_pos);
     p->head_pos = head_pos;
     p->limit_pos = head_pos + p->capacity;
-    p->prepare_max = published_pos - head_pos <= WEIR_SPSC_NEAR ? WEIR_SPSC_PREPARE_MAX : 0;
+    p->prepare_max = published_pos - head_pos <= near_bytes ? WEIR_SPSC_PREPARE_MAX : 0;
     return WEIR_OK;
 }
 
-weir_status weir_spsc_producer_refresh(weir_spsc_producer *p, uint64_t end_pos)
-{
-    weir_status status = read_head(p);
-    if (status != WEIR_OK)
-        return status;
-    return (int64_t)(p->limit_pos - end_pos) < 0 ? WEIR_FULL : WEIR_OK;
-}
-
-weir_status weir_spsc_producer_refuse(const weir_spsc_producer *p, uint64_t len)
+weir_status weir_spsc_place_slow(weir_spsc_producer *p, uint64_t len, uint64_t *start_pos)
 {
     if (p->capacity == 0)
         return p->fault != WEIR_OK ? p->fault : WEIR_E_STATE;
-    return weir_fail(WEIR_E_TOO_LARGE, "a record of %llu bytes is over the limit of %u in a lane of capacity %llu",
-                     (unsigned long long)len, p->record_max, (unsigned long long)p->capacity);
+    if (len > p->record_max)
+        return weir_fail(WEIR_E_TOO_LARGE, "a record of %llu bytes is over the limit of %u in a lane of capacity %llu",
+                         (unsigned long long)len, p->record_max, (unsigned long long)p->capacity);
+    weir_status status = read_head(p, 2 * weir_spsc_size(len));
+    if (status != WEIR_OK)
+        return status;
+    return weir_spsc_fits(p, len, start_pos) ? WEIR_OK : WEIR_FULL;
+}
+
+/* As weir_spsc_put_now, of a message that is too long to be copied word by word. */
+static void put_long(weir_spsc_producer *p, uint64_t start_pos, const void *msg, uint64_t len, bool more,
+                     weir_atomic_u64 *tally)
+{
+    unsigned char *payload = p->data + (start_pos & (p->capacity - 1)) + WEIR_SPSC_HEADER;
+    if (more)
+        weir_spsc_finish(p, start_pos, len, true, tally);
+    weir_spsc_copy(payload, msg, len);
+    if (more)
+        return;
+    weir_spsc_end(p, start_pos + weir_spsc_size(len));
+    weir_spsc_finish(p, start_pos, len, false, tally);
+}
+
+weir_status weir_spsc_put_slow(weir_spsc_producer *p, const void *msg, uint64_t len, int more, weir_atomic_u64 *tally)
+{
+    uint64_t start_pos = 0;
+    weir_status status = weir_spsc_place(p, len, &start_pos);
+    if (status != WEIR_OK)
+        return status;
+    if (len > WEIR_SPSC_COPY_MAX)
+        put_long(p, start_pos, msg, len, more != 0, tally);
+    else
+        (void)weir_spsc_put_now(p, msg, len, more != 0, tally); /* it fits now */
+    return WEIR_OK;
 }
 
 weir_status weir_spsc_push_array(weir_spsc_producer *p, const void *msgs, uint64_t len, uint32_t count,
@@ -218,7 +243,7 @@ weir_status weir_spsc_push_array(weir_spsc_producer *p, const void *msgs, uint64
 {
     *pushed = 0;
     if (len > p->record_max || p->capacity == 0)
-        return weir_spsc_producer_refuse(p, len);
+        return weir_spsc_place_slow(p, len, &(uint64_t){ 0 });
     /* In locals, because what is stored to memory between two records costs as much as a record. */
     unsigned char *data = p->data;
     const unsigned char *from = msgs;
@@ -231,7 +256,8 @@ weir_status weir_spsc_push_array(weir_spsc_producer *p, const void *msgs, uint64
         uint64_t start_pos = pos + (size > room ? room : 0);
         uint64_t end_pos = start_pos + size + WEIR_SPSC_HEADER;
         if (WEIR_UNLIKELY((int64_t)(limit_pos - end_pos) < 0)) {
-            status = weir_spsc_producer_refresh(p, end_pos);
+            p->pos = pos;
+            status = weir_spsc_place_slow(p, len, &start_pos);
             if (status != WEIR_OK)
                 break;
             limit_pos = p->limit_pos;
@@ -261,7 +287,7 @@ weir_status weir_spsc_push_array(weir_spsc_producer *p, const void *msgs, uint64
 
 weir_status weir_spsc_drained(weir_spsc_producer *p)
 {
-    weir_status status = read_head(p);
+    weir_status status = read_head(p, 0);
     if (status != WEIR_OK)
         return status;
     return p->head_pos == p->pos && p->batch_header == 0 ? WEIR_OK : WEIR_FULL;

@@ -39,9 +39,8 @@ WEIR_BEGIN_DECLS
 #define WEIR_SPSC_CAPACITY_MIN 64u
 #define WEIR_SPSC_CAPACITY_MAX (UINT64_C(1) << 46)
 #define WEIR_SPSC_CONTROL 256u /* bytes before the data: two line pairs */
-#define WEIR_SPSC_COPY_MAX 512u /* bytes; above it memcpy is as fast */
+#define WEIR_SPSC_COPY_MAX 1024u /* bytes; above it memcpy is as fast */
 #define WEIR_SPSC_PREPARE_MAX 2048u /* bytes of a record: from 1 KiB on it brings little */
-#define WEIR_SPSC_NEAR 1024u /* bytes that a consumer who waits for each record is behind at most */
 #define WEIR_SPSC_NOT_CLEARED UINT64_C(1) /* no position: those are multiples of 8 */
 
 /* A record's header is one 64-bit word: a tag above, the payload's length in bytes below.  0 is "nothing yet". */
@@ -121,41 +120,41 @@ WEIR_API weir_status weir_spsc_producer_attach(weir_spsc_producer *p, void *mem,
 WEIR_API weir_status weir_spsc_consumer_attach(weir_spsc_consumer *c, void *mem, uint64_t size_bytes);
 
 /* The paths that are taken seldom, kept out of line. */
-WEIR_API weir_status weir_spsc_producer_refresh(weir_spsc_producer *p, uint64_t end_pos);
-WEIR_API weir_status weir_spsc_producer_refuse(const weir_spsc_producer *p, uint64_t len);
+WEIR_API weir_status weir_spsc_place_slow(weir_spsc_producer *p, uint64_t len, uint64_t *start_pos);
+WEIR_API weir_status weir_spsc_put_slow(weir_spsc_producer *p, const void *msg, uint64_t len, int more,
+                                        weir_atomic_u64 *tally);
 WEIR_API weir_status weir_spsc_consumer_next(weir_spsc_consumer *c, uint64_t header, const void **msg, uint32_t *len);
 
 /* ---- producer ---- */
 
-static inline uint64_t weir_spsc_size(uint64_t len)
+WEIR_INLINE uint64_t weir_spsc_size(uint64_t len)
 {
     return WEIR_SPSC_HEADER + ((len + 7) & ~UINT64_C(7));
 }
 
-/* The position at which a record of len bytes would go: here, or behind padding at the ring's start. */
-static inline weir_status weir_spsc_place(weir_spsc_producer *p, uint64_t len, uint64_t *start_pos)
+/* The position at which a record of len bytes would go: here, or behind padding at the ring's start.  Does it fit, as far
+ * as is known of the consumer? */
+WEIR_INLINE bool weir_spsc_fits(const weir_spsc_producer *p, uint64_t len, uint64_t *start_pos)
 {
-    if (WEIR_UNLIKELY(len > p->record_max))
-        return weir_spsc_producer_refuse(p, len);
     uint64_t size = weir_spsc_size(len);
     uint64_t room = p->capacity - (p->pos & (p->capacity - 1));
     uint64_t start = p->pos + (size > room ? room : 0);
-    /* One header more than the record: the word behind it must be ours to clear. */
-    uint64_t end = start + size + WEIR_SPSC_HEADER;
-    if (WEIR_UNLIKELY((int64_t)(p->limit_pos - end) < 0)) {
-        weir_status status = weir_spsc_producer_refresh(p, end);
-        if (status != WEIR_OK)
-            return status;
-    }
     *start_pos = start;
-    return WEIR_OK;
+    /* One header more than the record: the word behind it must be ours to clear. */
+    return len <= p->record_max && (int64_t)(p->limit_pos - (start + size + WEIR_SPSC_HEADER)) >= 0;
+}
+
+/* The same, and the consumer is asked before it does not. */
+static inline weir_status weir_spsc_place(weir_spsc_producer *p, uint64_t len, uint64_t *start_pos)
+{
+    return WEIR_LIKELY(weir_spsc_fits(p, len, start_pos)) ? WEIR_OK : weir_spsc_place_slow(p, len, start_pos);
 }
 
 /* weir_spsc_flush publishes the open batch; without one it does nothing.
  *
  * Progress: wait-free.  Ordering: release (edge SPSC-DATA).
  * If killed: before the store none of the batch exists; after it, all does. */
-static inline void weir_spsc_flush(weir_spsc_producer *p)
+WEIR_INLINE void weir_spsc_flush(weir_spsc_producer *p)
 {
     if (p->batch_header == 0)
         return;
@@ -172,7 +171,7 @@ static inline void weir_spsc_flush(weir_spsc_producer *p)
  * the same size at end_pos, and stores a 0 in each line before that.  So the next push, if it is such a record, waits for
  * no line but the first, which the consumer looks at.  All of this room is free, and headers lead there last.
  * The position of the cleared word, or NOT_CLEARED. */
-static inline uint64_t weir_spsc_prepare(const weir_spsc_producer *p, uint64_t end_pos, uint64_t size)
+WEIR_INLINE uint64_t weir_spsc_prepare(const weir_spsc_producer *p, uint64_t end_pos, uint64_t size)
 {
     uint64_t mask = p->capacity - 1, next_pos = end_pos + size;
     if (size > p->prepare_max || size >= p->capacity - (end_pos & mask) ||
@@ -186,12 +185,21 @@ static inline uint64_t weir_spsc_prepare(const weir_spsc_producer *p, uint64_t e
     return next_pos;
 }
 
-/* Makes the record at start_pos the ring's last one.  Its bytes are in place, unless more follows.  What is private is
- * stored behind what is not: a store to another line between two to the ring costs as much as a record. */
-static inline void weir_spsc_finish(weir_spsc_producer *p, uint64_t start_pos, uint64_t len, bool more)
+/* The word behind a record reads as "nothing yet" once the record's header is seen, by that one's release. */
+WEIR_INLINE void weir_spsc_end(weir_spsc_producer *p, uint64_t end_pos)
+{
+    if (p->cleared_pos != end_pos)
+        weir_store_rlx(weir_word_at(p->data, end_pos & (p->capacity - 1)), 0); /* relaxed: as said */
+}
+
+/* Makes the record at start_pos the ring's last one.  Its bytes are in place, unless more follows.  Then comes what is
+ * stored elsewhere: `tally` (NULL: none), and what is private.  A store to another line between two to the ring costs as
+ * much as a record, and coming back to a line costs again (ring/README.md). */
+WEIR_INLINE void weir_spsc_finish(weir_spsc_producer *p, uint64_t start_pos, uint64_t len, bool more,
+                                  weir_atomic_u64 *tally)
 {
     uint64_t mask = p->capacity - 1, size = weir_spsc_size(len);
-    uint64_t own_pos = p->pos, end_pos = start_pos + size;
+    uint64_t own_pos = p->pos, end_pos = start_pos + size, cleared_pos = WEIR_SPSC_NOT_CLEARED;
     uint64_t header = WEIR_SPSC_DATA | len;
     if (WEIR_UNLIKELY(start_pos != own_pos)) {
         /* relaxed: the consumer comes here only through the padding's header, which is stored with or after it. */
@@ -201,76 +209,111 @@ static inline void weir_spsc_finish(weir_spsc_producer *p, uint64_t start_pos, u
     if (more && p->batch_header == 0) { /* its word stays 0: nothing behind it can be reached */
         p->batch_pos = own_pos;
         p->batch_header = header;
-        p->pos = end_pos;
     } else if (more || WEIR_UNLIKELY(p->batch_header != 0)) {
         weir_store_rlx(weir_word_at(p->data, own_pos & mask), header); /* relaxed: reached through the first alone */
-        p->pos = end_pos;
-        if (!more)
-            weir_spsc_flush(p);
     } else {
-        /* relaxed: the word behind reads as "nothing yet" once the header below is seen, by its release. */
-        if (p->cleared_pos != end_pos)
-            weir_store_rlx(weir_word_at(p->data, end_pos & mask), 0);
         /* order SPSC-DATA rel: the record's bytes, and the 0 behind it, before its header.  Without it the consumer can
          * see the length and an older lap's bytes. */
         weir_store_rel(weir_word_at(p->data, own_pos & mask), header);
-        uint64_t cleared_pos = weir_spsc_prepare(p, end_pos, size);
-        p->pos = end_pos;
+        cleared_pos = weir_spsc_prepare(p, end_pos, size);
+    }
+    if (tally != NULL)
+        weir_tally(tally, 1);
+    p->pos = end_pos;
+    if (!more) {
         p->cleared_pos = cleared_pos;
+        weir_spsc_flush(p);
     }
     if (WEIR_UNLIKELY(p->reserved != 0))
         p->reserved = 0;
 }
 
-/* Copies a payload to where it stands 8-byte aligned.  No store crosses a cache line, which an unaligned vector store
- * of memcpy does and which doubles the cost of a small record.  The last word is filled up with zeros. */
-static inline void weir_spsc_copy(unsigned char *to, const void *msg, uint64_t len)
+/* The last 1 to 7 bytes of a payload and zeros, in the order of little-endian machines: a loop that the compiler does not
+ * make a call. */
+WEIR_INLINE uint64_t weir_spsc_last_word(const unsigned char *from, uint64_t len)
 {
-    const unsigned char *from = (const unsigned char *)msg;
-#ifdef WEIR_ATOMIC_BACKEND
-    if (len != 0)
-        WEIR_PAYLOAD_WRITE(to, from, len);
-    return;
-#endif
-    if (len > WEIR_SPSC_COPY_MAX) {
-        memcpy(to, from, len);
-        return;
-    }
-    if (((uintptr_t)to & 8) != 0 && len >= 8) {
-        memcpy(to, from, 8);
-        to += 8, from += 8, len -= 8;
-    }
-    for (; len >= 16; to += 16, from += 16, len -= 16) {
-        memcpy(to, from, 16);
-        weir_fence_compiler(); /* or the loop is made a call of memcpy */
-    }
-    if (len >= 8) {
-        memcpy(to, from, 8);
-        to += 8, from += 8, len -= 8;
-    }
-    if (len != 0) {
-        unsigned char word[8] = { 0 };
-        for (uint64_t i = 0; i < len; i++)
-            word[i] = from[i];
-        memcpy(to, word, 8);
-    }
+    uint64_t word = 0;
+    while (len-- != 0)
+        word = word << 8 | from[len];
+    return word;
 }
 
-static inline weir_status weir_spsc_put(weir_spsc_producer *p, const void *msg, uint64_t len, bool more)
+/* Copies a payload to where it stands 8-byte aligned, word by word.  A message that was written a moment ago waits to go
+ * to the cache behind the ring's last records: a load of more than what was stored at once waits with it, for all their
+ * lines.  The last word is filled up with zeros. */
+WEIR_INLINE void weir_spsc_copy_up(unsigned char *to, const void *msg, uint64_t len)
+{
+#ifdef WEIR_ATOMIC_BACKEND
+    if (len != 0)
+        WEIR_PAYLOAD_WRITE(to, msg, len);
+#else
+    const unsigned char *from = (const unsigned char *)msg;
+    for (; len >= 8; to += 8, from += 8, len -= 8) {
+        memcpy(to, from, 8);
+        weir_fence_compiler(); /* or several become one */
+    }
+    if (len != 0) {
+        uint64_t word = weir_spsc_last_word(from, len);
+        memcpy(to, &word, 8);
+    }
+#endif
+}
+
+/* The same from its end to its start. */
+WEIR_INLINE void weir_spsc_copy_down(unsigned char *to, const void *msg, uint64_t len)
+{
+#ifdef WEIR_ATOMIC_BACKEND
+    if (len != 0)
+        WEIR_PAYLOAD_WRITE(to, msg, len);
+#else
+    const unsigned char *from = (const unsigned char *)msg;
+    uint64_t at = len & ~UINT64_C(7);
+    if (at != len) {
+        uint64_t word = weir_spsc_last_word(from + at, len - at);
+        memcpy(to + at, &word, 8);
+    }
+    while (at != 0) {
+        at -= 8;
+        memcpy(to + at, from + at, 8);
+        weir_fence_compiler();
+    }
+#endif
+}
+
+/* Whatever its length. */
+static inline void weir_spsc_copy(unsigned char *to, const void *msg, uint64_t len)
+{
+#ifndef WEIR_ATOMIC_BACKEND
+    if (len > WEIR_SPSC_COPY_MAX) {
+        memcpy(to, msg, len);
+        return;
+    }
+#endif
+    weir_spsc_copy_up(to, msg, len);
+}
+
+/* Short messages that fit need no call. */
+WEIR_INLINE bool weir_spsc_put_now(weir_spsc_producer *p, const void *msg, uint64_t len, bool more,
+                                   weir_atomic_u64 *tally)
 {
     uint64_t start_pos = 0;
-    weir_status status = weir_spsc_place(p, len, &start_pos);
-    if (WEIR_UNLIKELY(status != WEIR_OK))
-        return status;
+    if (WEIR_UNLIKELY(len > WEIR_SPSC_COPY_MAX || !weir_spsc_fits(p, len, &start_pos)))
+        return false;
     unsigned char *payload = p->data + (start_pos & (p->capacity - 1)) + WEIR_SPSC_HEADER;
     if (more) { /* nothing is seen before the flush: header first, so that the stores only go up */
-        weir_spsc_finish(p, start_pos, len, true);
-        weir_spsc_copy(payload, msg, len);
-    } else {
-        weir_spsc_copy(payload, msg, len);
-        weir_spsc_finish(p, start_pos, len, false);
+        weir_spsc_finish(p, start_pos, len, true, tally);
+        weir_spsc_copy_up(payload, msg, len);
+    } else { /* the header goes last, so the stores go down to it */
+        weir_spsc_end(p, start_pos + weir_spsc_size(len));
+        weir_spsc_copy_down(payload, msg, len);
+        weir_spsc_finish(p, start_pos, len, false, tally);
     }
-    return WEIR_OK;
+    return true;
+}
+
+WEIR_INLINE weir_status weir_spsc_put(weir_spsc_producer *p, const void *msg, uint64_t len, bool more)
+{
+    return weir_spsc_put_now(p, msg, len, more, NULL) ? WEIR_OK : weir_spsc_put_slow(p, msg, len, more, NULL);
 }
 
 /* weir_spsc_push copies len bytes of msg into the ring as one record and publishes it, and the open batch with it.
@@ -281,13 +324,13 @@ static inline weir_status weir_spsc_put(weir_spsc_producer *p, const void *msg, 
  *           waiting); WEIR_E_TOO_LARGE (len over the record limit); WEIR_E_CORRUPT (an impossible position of the
  *           consumer); WEIR_E_STATE (p is not attached).
  * If killed: before the header's store the record never existed; after it, it is whole. */
-static inline weir_status weir_spsc_push(weir_spsc_producer *p, const void *msg, uint64_t len)
+WEIR_INLINE weir_status weir_spsc_push(weir_spsc_producer *p, const void *msg, uint64_t len)
 {
     return weir_spsc_put(p, msg, len, false);
 }
 
 /* weir_spsc_push_more is weir_spsc_push without the publication: the record joins the open batch, or opens one. */
-static inline weir_status weir_spsc_push_more(weir_spsc_producer *p, const void *msg, uint64_t len)
+WEIR_INLINE weir_status weir_spsc_push_more(weir_spsc_producer *p, const void *msg, uint64_t len)
 {
     return weir_spsc_put(p, msg, len, true);
 }
@@ -322,13 +365,15 @@ static inline weir_status weir_spsc_reserve(weir_spsc_producer *p, uint64_t len,
     return WEIR_OK;
 }
 
-static inline weir_status weir_spsc_commit_as(weir_spsc_producer *p, uint64_t len, bool more)
+WEIR_INLINE weir_status weir_spsc_commit_as(weir_spsc_producer *p, uint64_t len, bool more, weir_atomic_u64 *tally)
 {
     if (WEIR_UNLIKELY(p->reserved == 0))
         return p->fault != WEIR_OK ? p->fault : WEIR_E_STATE;
     if (WEIR_UNLIKELY(len >= p->reserved))
         return WEIR_E_INVALID;
-    weir_spsc_finish(p, p->reserved_pos, len, more);
+    if (!more)
+        weir_spsc_end(p, p->reserved_pos + weir_spsc_size(len));
+    weir_spsc_finish(p, p->reserved_pos, len, more, tally);
     return WEIR_OK;
 }
 
@@ -338,15 +383,15 @@ static inline weir_status weir_spsc_commit_as(weir_spsc_producer *p, uint64_t le
  * Returns:  WEIR_OK; WEIR_E_STATE (no reservation is open); WEIR_E_INVALID (len over what was reserved; the reservation
  *           stays); WEIR_E_CORRUPT (the handle found that before).
  * If killed: before the header's store the record never existed; after it, it is whole. */
-static inline weir_status weir_spsc_commit(weir_spsc_producer *p, uint64_t len)
+WEIR_INLINE weir_status weir_spsc_commit(weir_spsc_producer *p, uint64_t len)
 {
-    return weir_spsc_commit_as(p, len, false);
+    return weir_spsc_commit_as(p, len, false, NULL);
 }
 
 /* weir_spsc_commit_more is weir_spsc_commit without the publication. */
-static inline weir_status weir_spsc_commit_more(weir_spsc_producer *p, uint64_t len)
+WEIR_INLINE weir_status weir_spsc_commit_more(weir_spsc_producer *p, uint64_t len)
 {
-    return weir_spsc_commit_as(p, len, true);
+    return weir_spsc_commit_as(p, len, true, NULL);
 }
 
 /* weir_spsc_drained tells whether the consumer has released everything.

@@ -73,7 +73,7 @@ BENCH_INLINE void *reserve(struct bench_end *end, uint32_t bytes)
 BENCH_INLINE void commit(struct bench_end *end, void *slot, uint32_t bytes, bool more)
 {
     (void)slot;
-    (void)weir_spsc_commit_as(&ring_of(end)->tx, bytes, more);
+    (void)weir_spsc_commit_as(&ring_of(end)->tx, bytes, more, NULL);
 }
 
 BENCH_INLINE const void *peek(struct bench_end *end, uint32_t bytes)

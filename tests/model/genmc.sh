@@ -172,7 +172,7 @@ done
 # function with a call by pointer, or of memset or memcpy, or a thread-local variable, nor one that calls such a one.  So
 # the calls by a channel's kind go to the functions in the harness's table, that of told (ipc/watch.h) to the harness's,
 # and those of reach (ring/lanes.c) and of look (ipc/channel_wait.c), which no harness sets, to nothing.
-calls='put reserve commit flush place drained want peek pop release ready recover'
+calls='put reserve commit flush place drained want peek pop release in_hand next ready recover'
 direct_calls() {
     table=$layers/tests/model/$harness.c
     grep -q '^static const struct channel_kind' "$table" || table=$layers/ipc/kind_spsc.c
@@ -186,7 +186,7 @@ direct_calls() {
         esac
     done
     for file in "$layers"/ipc/*.c; do
-        sed 's/\(channel_cold([a-z>-]*)->\|cold->\|\b\)kind->\([a-z]*\)(/model_kind_\2(/g
+        sed 's/\(channel_cold([a-z>-]*)->\|cold->\|\b\)kind->\([a-z_]*\)(/model_kind_\2(/g
             s/beside != NULL ? beside->look(.*) : WEIR_EMPTY;/(assert(beside == NULL), WEIR_EMPTY);/' "$file" >"$scratch/c"
         mv "$scratch/c" "$file"
     done
