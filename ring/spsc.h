@@ -192,7 +192,8 @@ WEIR_INLINE void weir_spsc_end(weir_spsc_producer *p, uint64_t end_pos)
         weir_store_rlx(weir_word_at(p->data, end_pos & (p->capacity - 1)), 0); /* relaxed: as said */
 }
 
-/* Makes the record at start_pos the ring's last one.  Its bytes are in place, unless more follows.  Then comes what is
+/* Makes the record at start_pos the ring's last one.  Unless more follows, its bytes are in place, and the word behind it is
+ * 0 (weir_spsc_end) where no batch is open.  Then comes what is
  * stored elsewhere: `tally` (NULL: none), and what is private.  A store to another line between two to the ring costs as
  * much as a record, and coming back to a line costs again (ring/README.md). */
 WEIR_INLINE void weir_spsc_finish(weir_spsc_producer *p, uint64_t start_pos, uint64_t len, bool more,
@@ -228,6 +229,9 @@ WEIR_INLINE void weir_spsc_finish(weir_spsc_producer *p, uint64_t start_pos, uin
         p->reserved = 0;
 }
 
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "weir_spsc_last_word is for little-endian machines"
+#endif
 /* The last 1 to 7 bytes of a payload and zeros, in the order of little-endian machines: a loop that the compiler does not
  * make a call. */
 WEIR_INLINE uint64_t weir_spsc_last_word(const unsigned char *from, uint64_t len)
