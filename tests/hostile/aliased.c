@@ -107,4 +107,18 @@ weir_status aliased_seen(weir_status status, uint64_t may, uint64_t loads_max)
     return status;
 }
 
+unsigned aliased_round(uint64_t n, uint64_t *random)
+{
+    static const uint8_t means[] = { 1, 2, 4, 8, 16, 32, 64, 128 };
+    uint64_t bits = hostile_random(random) >> 8;
+    hostile_target(0, hostile_random(random));
+    for (unsigned more = n % 4 == 0 ? 1 + (bits >> 40 & 3) : 0; more > 0; more--) {
+        uint64_t word = hostile_random(random) >> 8;
+        aliased_rest(word, hostile_random(random) >> 8);
+    }
+    if (n % 4 == 1)
+        hostile_arm(means[bits & 7]);
+    return means[bits & 7];
+}
+
 #endif

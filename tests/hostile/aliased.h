@@ -37,4 +37,8 @@ weir_status aliased_seen(weir_status status, uint64_t may, uint64_t loads_max);
 
 #define CALL(op, call, may) (aliased_call(op), aliased_seen((call), (may), LOADS_MAX))
 
+/* How a round begins: of four, one has some words changed at rest, one is armed before its ends open; two are for the caller
+ * to arm behind that.  The mean number of loads between two changes is returned. */
+unsigned aliased_round(uint64_t n, uint64_t *random);
+
 #endif

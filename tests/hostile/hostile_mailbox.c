@@ -307,20 +307,12 @@ static void make(const char *dir, weir_section *held[2])
 
 static void one_round(uint64_t n, uint64_t *random)
 {
-    static const uint8_t means[] = { 1, 2, 4, 8, 16, 32, 64, 128 };
-    uint64_t bits = hostile_random(random) >> 8;
     struct ends e;
-    hostile_target(0, hostile_random(random));
-    for (unsigned more = n % 4 == 0 ? 1 + (bits >> 40 & 3) : 0; more > 0; more--) {
-        uint64_t word = hostile_random(random) >> 8;
-        aliased_rest(word, hostile_random(random) >> 8);
-    }
-    if (n % 4 == 1)
-        hostile_arm(means[bits & 7]);
+    unsigned mean = aliased_round(n, random);
     open_ends(&e, n % 4 < 2 ? hostile_random(random) >> 8 : AGREES);
     HOSTILE_CHECK(n % 4 < 2 || (e.owner != NULL && e.back != NULL && e.sender != NULL && e.caller != NULL));
     if (n % 4 >= 2)
-        hostile_arm(means[bits & 7]);
+        hostile_arm(mean);
     for (unsigned i = 0; i < CALLS; i++)
         use(&e, hostile_random(random) >> 8);
     close_ends(&e);

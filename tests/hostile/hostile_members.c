@@ -272,20 +272,12 @@ static weir_section *begin(const char *dir)
 
 static void one_round(uint64_t n, uint64_t *random)
 {
-    static const uint8_t means[] = { 1, 2, 4, 8, 16, 32, 64, 128 };
-    uint64_t bits = hostile_random(random) >> 8;
     struct ends e;
-    hostile_target(0, hostile_random(random));
-    for (unsigned more = n % 4 == 0 ? 1 + (bits >> 40 & 3) : 0; more > 0; more--) {
-        uint64_t word = hostile_random(random) >> 8;
-        aliased_rest(word, hostile_random(random) >> 8);
-    }
-    if (n % 4 == 1)
-        hostile_arm(means[bits & 7]);
+    unsigned mean = aliased_round(n, random);
     open_ends(&e, hostile_random(random) >> 8);
     HOSTILE_CHECK(n % 4 < 2 || (e.p != NULL && e.c != NULL && e.observer != NULL));
     if (n % 4 >= 2)
-        hostile_arm(means[bits & 7]);
+        hostile_arm(mean);
     for (unsigned i = 0; i < CALLS; i++)
         use(&e, hostile_random(random) >> 8);
     close_ends(&e);
