@@ -15,7 +15,7 @@
 enum { OTHER, OWN, GONE };
 
 enum what {
-    PUSH, PUSH_MORE, PUSH_ARRAY, FLUSH, COMMIT, COMMIT_MORE, WRITER_ATTACH, RECOVER, DRAINED, GATE_FROM,
+    PUSH, PUSH_MORE, PUSH_ARRAY, FLUSH, COMMIT, COMMIT_MORE, WRITER_ATTACH, RECOVER, DRAINED, READERS, GATE_FROM,
     POP, POP_MORE, PEEK, RELEASE, READY, JOIN_OLDEST, JOIN_NEWEST, JOIN_RESUME, DETACH
 };
 
@@ -492,6 +492,9 @@ static void run(crash_world *w)
     case DRAINED:
         s->status = weir_broadcast_gated_drained(&s->w);
         break;
+    case READERS:
+        s->status = weir_broadcast_gated_readers(w->memory, w->bytes, &s->got);
+        break;
     case GATE_FROM:
         s->status = weir_broadcast_gated_gate_from(&s->w, OWN, &s->gate);
         break;
@@ -664,6 +667,7 @@ static unsigned returned(crash_world *w)
     scene *s = scene_of(w);
     CHECK_STATUS(s->status, s->what == GATE_FROM ? s->status : s->expected);
     CHECK(s->what != PUSH_ARRAY || s->pushed == s->expected_pushed);
+    CHECK(s->what != READERS || s->got == SLOTS);
     CHECK(s->limit[1] == s->w.lane.limit_pos || s->what == WRITER_ATTACH);
     if (s->what == GATE_FROM) {
         CHECK_OK(s->status);
@@ -834,6 +838,7 @@ static const crash_operation operations[] = {
     { "writer_attach", WRITER_ATTACH, START_STATES, make_writer, run, &rules },
     { "recover", RECOVER, START_STATES, make_writer, run, &rules },
     { "drained", DRAINED, START_STATES, make_writer, run, &rules },
+    { "readers", READERS, START_STATES, make_writer, run, &rules },
     { "gate_from", GATE_FROM, START_STATES, make_writer, run, &rules },
     { "pop", POP, START_STATES * 2, make_reader, run, &rules },
     { "pop_more", POP_MORE, START_STATES * 2, make_reader, run, &rules },

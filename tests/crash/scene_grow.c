@@ -1,5 +1,5 @@
-/* Lanes that are made while the others are at work, and a consumer that takes them in: mpsc, mpsc-ordered and mpmc.  Of
- * mpmc also a consumer that recovers from one who had a run in a lane which it does not know itself. */
+/* Lanes that are made while the others are at work, a consumer that takes them in, and who asks what there is: mpsc,
+ * mpsc-ordered and mpmc.  Of mpmc also a consumer that recovers from one who had a run in a lane which it does not know itself. */
 #include "crash.h"
 
 #include <weir/ring/mpmc_layout.h>
@@ -25,6 +25,9 @@ typedef struct scene {
     uint32_t slot, generation; /* of mpmc's consumer */
     weir_status status;
     unsigned char popped; /* the record that the operation got; 0: none */
+    uint32_t told;        /* the lanes that there are, as it was told */
+    weir_mpmc_shape told_shape;
+    uint32_t told_owner, told_generation;
     /* the consumer, who survives */
     weir_mpsc_consumer mpsc;
     weir_mpsc_ordered_consumer ordered;
@@ -205,6 +208,25 @@ static void run_pop(crash_world *w)
     s->status = pop(s, &s->popped, &lane);
 }
 
+static void run_lanes(crash_world *w)
+{
+    scene *s = scene_of(w);
+    s->status = s->kind == MPMC ? weir_mpmc_lanes(w->memory, w->bytes, &s->told)
+                                : weir_mpsc_lanes(w->memory, w->bytes, &s->told);
+}
+
+static void run_shape_of(crash_world *w)
+{
+    scene *s = scene_of(w);
+    s->status = weir_mpmc_shape_of(w->memory, w->bytes, &s->told_shape);
+}
+
+static void run_owner(crash_world *w)
+{
+    scene *s = scene_of(w);
+    s->status = weir_mpmc_owner(w->memory, w->bytes, 0, &s->told_owner, &s->told_generation);
+}
+
 static void run_recover(crash_world *w)
 {
     scene *s = scene_of(w);
@@ -276,6 +298,44 @@ static void resumed_grow(crash_world *w)
     (void)returned_grow(w);
     must_serve(scene_of(w), w, 0);
 }
+
+/* ---- what who asks is told ---- */
+
+static unsigned examine_asked(crash_world *w, crash_heirs heirs)
+{
+    (void)examine_grow(w, heirs);
+    return 0; /* it writes nothing */
+}
+
+static void must_be_told(const scene *s)
+{
+    CHECK_OK(s->status);
+    CHECK(s->told == 0 || s->told == s->made || (s->want > s->made && s->told == s->want));
+    CHECK(s->told_shape.lanes == 0 || memcmp(&s->told_shape, &s->shape, sizeof s->shape) == 0);
+    CHECK(s->told_generation == 0 || (s->told_owner == s->slot && s->told_generation == s->generation));
+    CHECK((s->told != 0) + (s->told_shape.lanes != 0) + (s->told_generation != 0) == 1);
+}
+
+static unsigned returned_asked(crash_world *w)
+{
+    must_be_told(scene_of(w));
+    CHECK(scene_of(w)->told <= scene_of(w)->made);
+    return 0;
+}
+
+static void others_asked(crash_world *w, uint64_t choice)
+{
+    CHECK_OK(grow(scene_of(w), w, scene_of(w)->want));
+    others_grow(w, choice);
+}
+
+static void resumed_asked(crash_world *w)
+{
+    must_be_told(scene_of(w));
+    must_serve(scene_of(w), w, 0);
+}
+
+/* ---- a consumer takes the new ones in ---- */
 
 static void recover_pop(crash_world *w, crash_heirs heirs)
 {
@@ -384,6 +444,7 @@ static void resumed_recover(crash_world *w)
 }
 
 static const crash_rules rules_grow = { recover_grow, examine_grow, returned_grow, others_grow, resumed_grow };
+static const crash_rules rules_asked = { recover_grow, examine_asked, returned_asked, others_asked, resumed_asked };
 static const crash_rules rules_pop = { recover_pop, examine_pop, returned_pop, others_pop, resumed_pop };
 
 static const crash_rules rules_recover = { recover_recover, examine_recover, returned_recover, others_recover,
@@ -392,13 +453,22 @@ static const crash_rules rules_recover = { recover_recover, examine_recover, ret
 #define GROWS(kind)                                                                                                   \
     { "grow", kind, STATES, make_ring, run_grow, &rules_grow }, { "pop", kind, STATES, make_come, run_pop, &rules_pop }
 
-static const crash_operation grow_mpsc[] = { GROWS(MPSC) };
-static const crash_operation grow_ordered[] = { GROWS(ORDERED) };
+#define ASKED(name, kind) { #name, kind, STATES, make_ring, run_##name, &rules_asked }
+
+static const crash_operation grow_mpsc[] = { GROWS(MPSC), ASKED(lanes, MPSC) };
+static const crash_operation grow_mpsc_ordered[] = { GROWS(ORDERED) };
 static const crash_operation grow_mpmc[] = {
     GROWS(MPMC),
     { "recover", MPMC, STATES, make_left, run_recover, &rules_recover },
+    ASKED(lanes, MPMC),
+    ASKED(shape_of, MPMC),
+    ASKED(owner, MPMC),
 };
 
-const crash_ring crash_ring_mpsc_grow = { .name = "mpsc-grow", .operations = grow_mpsc, .count = 2 };
-const crash_ring crash_ring_mpsc_ordered_grow = { .name = "mpsc-ordered-grow", .operations = grow_ordered, .count = 2 };
-const crash_ring crash_ring_mpmc_grow = { .name = "mpmc-grow", .operations = grow_mpmc, .count = 3 };
+#define RING(kind, title)                                                                                             \
+    const crash_ring crash_ring_##kind##_grow = { .name = title, .operations = grow_##kind,                           \
+                                                  .count = sizeof grow_##kind / sizeof grow_##kind[0] }
+
+RING(mpsc, "mpsc-grow");
+RING(mpsc_ordered, "mpsc-ordered-grow");
+RING(mpmc, "mpmc-grow");

@@ -1,5 +1,6 @@
 /* The newest value's operations for the crash harness: their start states, and what must hold wherever one ends. */
 #include "crash.h"
+#include "storm.h"
 
 #include <weir/ring/latest_layout.h>
 
@@ -305,4 +306,6 @@ const crash_ring crash_ring_latest = {
     .name = "latest",
     .operations = operations,
     .count = sizeof operations / sizeof operations[0],
+    .storms = storm_latest,
+    .storm_count = STORM_LATEST_COUNT,
 };

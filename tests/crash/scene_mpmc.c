@@ -1,5 +1,5 @@
-/* The work queue for the crash harness.  Consumers 0 and 1 live, 2 is gone with what it had; 0's operation, or that of
- * one lane's producer, is the one that is lost.  Slot 3 is for whoever takes over in the end.
+/* The work queue for the crash harness.  Consumers 0 and 1 live, 2 and 3 are gone with what they had; 0's operation, or
+ * that of one lane's producer, is the one that is lost.  Slot 4 is for whoever takes over in the end.
  *
  * The model keeps, of each record, whether it was published, who has read it, whether it has come as new, whether it is
  * done.  Whatever happens: what was published and is not done comes, what is done does not, nothing comes twice as
@@ -13,9 +13,9 @@
 
 #define LANES 2u
 #define LIVING 2u /* consumers 0 and 1 */
-#define GONE 2u
-#define LAST 3u
-#define CONSUMERS 4u
+#define GONE 2u   /* the first of those who are */
+#define LAST 4u
+#define CONSUMERS 5u
 #define RECORDS 56u
 #define RECORD_MAX 24u
 #define LENGTHS 4u
@@ -226,12 +226,18 @@ static void recover_from(scene *s, uint32_t who, uint32_t gone, uint32_t generat
     CHECK_OK(weir_mpmc_recover(&s->c[who], gone, generation));
 }
 
+static void recover_from_the_gone(scene *s, uint32_t who)
+{
+    for (uint32_t x = GONE; x < LAST; x++)
+        recover_from(s, who, x, generation_of(x));
+}
+
 /* ---- start states ---- */
 
 enum how { IDLE, HOLDS_ONE, RELEASED_ONE, HOLDS_ALL, UNCONFIRMED, NEVER_TRUE, HOWS };
 enum told { NOBODY_TOLD, TOLD_0, TOLD_1, TOLD };
 
-#define START_STATES (UINT64_C(2) * 2 * 8 * 3 * 2 * 5 * HOWS * HOWS * HOWS * 2 * TOLD * 4 * 3 * 3 * 2)
+#define START_STATES (UINT64_C(2) * 2 * 8 * 3 * 2 * 5 * HOWS * HOWS * HOWS * HOWS * 2 * TOLD * TOLD * 4 * 3 * 3 * 2)
 
 static void make_ring(crash_world *w, scene *s, uint64_t *state)
 {
@@ -286,7 +292,7 @@ static void act(scene *s, uint32_t who, enum how how)
             continue;
     uint64_t word = weir_load_rlx(of->run), claim = weir_load_rlx(of->claim);
     uint32_t left = weir_mpmc_run_of(word).left;
-    if (how == UNCONFIRMED && who == GONE && claim == weir_mpmc_claim_word(of->end_pos, who) &&
+    if (how == UNCONFIRMED && who >= GONE && claim == weir_mpmc_claim_word(of->end_pos, who) &&
         of->end_pos - of->pos == left) /* nothing is released: it could stand behind its claim */
         weir_store_rlx(of->run, word & ~WEIR_MPMC_CONFIRMED);
 }
@@ -307,10 +313,11 @@ static void make_start(crash_world *w, unsigned what, uint64_t state)
     s->what = (enum what)what;
     make_ring(w, s, &state);
     uint64_t filled = crash_digit(&state, 5);
-    enum how how[LAST] = { (enum how)crash_digit(&state, HOWS), (enum how)crash_digit(&state, HOWS),
-                           (enum how)crash_digit(&state, HOWS) };
+    enum how how[LAST];
+    for (uint32_t x = 0; x < LAST; x++)
+        how[x] = (enum how)crash_digit(&state, HOWS);
     bool order = crash_digit(&state, 2) != 0;
-    enum told told = (enum told)crash_digit(&state, TOLD);
+    enum told told[LAST - GONE] = { (enum told)crash_digit(&state, TOLD), (enum told)crash_digit(&state, TOLD) };
     uint64_t refill = crash_digit(&state, 4), ghost = crash_digit(&state, 3), batch = crash_digit(&state, 3);
     s->at = (uint32_t)crash_digit(&state, 2) % s->shape.lanes;
     for (uint32_t i = 0; i < s->shape.lanes; i++)
@@ -320,10 +327,14 @@ static void make_start(crash_world *w, unsigned what, uint64_t state)
     for (uint32_t x = 0; x < LAST; x++)
         for (uint32_t i = 0; how[x] == NEVER_TRUE && i < s->shape.lanes; i++)
             come_late(s, x, i);
-    forget(s, GONE);
-    if (told != NOBODY_TOLD) {
-        recover_from(s, told == TOLD_0 ? 0 : 1, GONE, generation_of(GONE));
-        (void)take(s, told == TOLD_0 ? 0 : 1, true);
+    for (uint32_t x = GONE; x < LAST; x++)
+        forget(s, x);
+    for (uint32_t x = GONE; x < LAST; x++) {
+        if (told[x - GONE] == NOBODY_TOLD)
+            continue;
+        uint32_t heir = told[x - GONE] == TOLD_0 ? 0 : 1;
+        recover_from(s, heir, x, generation_of(x));
+        (void)take(s, heir, true);
     }
     for (uint32_t i = 0; i < s->shape.lanes; i++) {
         for (uint64_t n = 0; n < (refill < 3 ? refill : RECORDS) && add(s, i, length_by(n), false, false); n++)
@@ -398,7 +409,10 @@ static void recover_the_gone(crash_world *w, scene *s)
 {
     uint32_t owner = GONE, generation = generation_of(GONE);
     (void)weir_mpmc_owner(w->memory, w->bytes, GONE, &owner, &generation);
-    s->status = weir_mpmc_recover(&s->c[0], GONE, generation_of(GONE));
+    for (uint32_t x = GONE; x < LAST; x++) {
+        weir_status status = weir_mpmc_recover(&s->c[0], x, generation_of(x));
+        s->status = status != WEIR_OK ? status : s->status;
+    }
 }
 
 static void run(crash_world *w)
@@ -487,7 +501,7 @@ static void recover(crash_world *w, crash_heirs heirs)
         return;
     recover_from(s, 1, 0, generation_of(0));
     recover_from(s, 1, 0, generation_of(0) + 1);
-    recover_from(s, 1, GONE, generation_of(GONE));
+    recover_from_the_gone(s, 1);
 }
 
 /* Whoever has a slot that does not live is gone: the last one takes it over, and reads what is left. */
@@ -638,7 +652,7 @@ static void others(crash_world *w, uint64_t choice)
     scene *s = scene_of(w);
     (void)w;
     if (choice % 3 != 0 && s->lives[1])
-        recover_from(s, 1, GONE, generation_of(GONE));
+        recover_from_the_gone(s, 1);
     if (choice % 5 == 0 && s->lives[1]) /* stale news of the frozen one */
         recover_from(s, 1, 0, generation_of(0) - 1);
     if (s->what == CONSUMER_ATTACH && choice % 7 < 3) /* while it takes over its slot, so does another */

@@ -76,5 +76,7 @@ extern const storm_kind storm_mpmc[STORM_MPMC_COUNT];
 extern const storm_kind storm_broadcast[STORM_BROADCAST_COUNT];
 #define STORM_BROADCAST_GATED_COUNT 1
 extern const storm_kind storm_broadcast_gated[STORM_BROADCAST_GATED_COUNT];
+#define STORM_LATEST_COUNT 1
+extern const storm_kind storm_latest[STORM_LATEST_COUNT];
 
 #endif

@@ -21,7 +21,8 @@ typedef enum hostile_side {
     HOSTILE_PRODUCES,
     HOSTILE_ATTACHES_CONSUMER,
     HOSTILE_ATTACHES_PRODUCER,
-    HOSTILE_LOOKS /* at the memory, without a handle */
+    HOSTILE_LOOKS, /* at the memory, without a handle */
+    HOSTILE_GROWS  /* makes lanes, without a handle: it may write anywhere in the ring's memory */
 } hostile_side;
 
 /* Memory with a page that nobody may touch at both its ends, and both handles of a ring in it. */

@@ -1,6 +1,5 @@
 /* hooks.  Every value of every 16-bit slice, and a boundary set, of every control word, through each attach and the
- * first operation behind it; and through the first operation of handles that were there before.  Of a word that is there
- * once for each lane or consumer, the first meets every value, the others each 13th and the whole boundary set. */
+ * first operation behind it; and through the first operation of handles that were there before. */
 #include "hostile.h"
 
 #include "support.h"
@@ -66,15 +65,6 @@ static void boundaries(hostile_ring *r, unsigned state, uint64_t off)
     }
 }
 
-/* Is the row's nth control word the same of another lane or consumer as one before it? */
-static bool is_another(const hostile_row *row, uint64_t n)
-{
-    for (unsigned i = 0; i < row->control_count; n -= row->control[i++].count)
-        if (n < row->control[i].count)
-            return n > 0 && row->control[i].stride != 0;
-    return false;
-}
-
 int main(void)
 {
     uint64_t step = support_count(100) >= 100 ? 1 : 13;
@@ -86,7 +76,7 @@ int main(void)
         for (; hostile_control_word(r.row, words, &off); words++) {
             for (unsigned i = 0; i < HOSTILE_COUNT(some_states); i++)
                 boundaries(&r, some_states[i], off);
-            slices(&r, some_states[1], off, is_another(r.row, words) ? 13 : step);
+            slices(&r, some_states[1], off, step);
         }
         (void)printf("words: %-13s %llu words\n", r.row->name, (unsigned long long)words);
         hostile_close(&r);

@@ -249,6 +249,11 @@ static weir_status lanes(hostile_ring *r, uint64_t random)
     return status;
 }
 
+static weir_status grow(hostile_ring *r, uint64_t random)
+{
+    return weir_mpmc_grow(r->mem, r->row->bytes(), 1 + (uint32_t)(random >> 8) % (LANES + 2));
+}
+
 /* ---- the row ---- */
 
 static weir_status init(hostile_ring *r, uint64_t start_pos)
@@ -363,6 +368,7 @@ static const hostile_op ops[] = {
     { "lanes", HOSTILE_LOOKS, lanes, HOSTILE_ATTACH_STATUSES, SHAPE, 0, false },
     { "owner", HOSTILE_LOOKS, owner, ATTACHES | HOSTILE_STATUS(WEIR_EMPTY), SHAPE + 1, 0, false },
     { "producer_attach", HOSTILE_ATTACHES_PRODUCER, attach_producer, ATTACHES, SHAPE + 1, 1, false },
+    { "grow", HOSTILE_GROWS, grow, ATTACHES, SHAPE, 0, false },
     { "peek", HOSTILE_CONSUMES, peek, PEEKS, LOOKS + 1, 0, false },
     { "pop", HOSTILE_CONSUMES, pop, POPS, LOOKS + 1 + SETTLE, 1, false },
     { "pop_more", HOSTILE_CONSUMES, pop_more, POPS, LOOKS + 1, 1, false },

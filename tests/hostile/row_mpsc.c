@@ -82,6 +82,11 @@ static weir_status lanes(hostile_ring *r, uint64_t random)
     return status;
 }
 
+static weir_status grow(hostile_ring *r, uint64_t random)
+{
+    return weir_mpsc_grow(r->mem, r->row->bytes(), 1 + (uint32_t)(random >> 8) % (HOSTILE_LANES + 2));
+}
+
 /* ---- the row ---- */
 
 static uint64_t bytes(void) { return weir_mpsc_footprint(HOSTILE_LANES, CAPACITY); }
@@ -118,6 +123,7 @@ static weir_status attach_consumer(hostile_ring *r, uint64_t random)
 
 static const hostile_op ops[] = {
     { "producer_attach", HOSTILE_ATTACHES_PRODUCER, attach_producer, ATTACHES, 9, 1, false },
+    { "grow", HOSTILE_GROWS, grow, ATTACHES, 5, 0, false },
     { "consumer_attach", HOSTILE_ATTACHES_CONSUMER, attach_consumer, ATTACHES, 5 + 4 * HOSTILE_LANES, 0, false },
     { "lanes", HOSTILE_LOOKS, lanes, HOSTILE_ATTACH_STATUSES, 5, 0, false },
     { "peek", HOSTILE_CONSUMES, peek, HOSTILE_PEEK_STATUSES, LOOKS, 0, false },

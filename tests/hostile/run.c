@@ -182,7 +182,8 @@ const hostile_op *hostile_pick(const hostile_ring *r, hostile_side side, uint64_
 {
     const hostile_row *row = r->row;
     for (uint32_t at = (uint32_t)random % row->op_count;; at = at + 1 < row->op_count ? at + 1 : 0)
-        if (row->ops[at].side == side || (row->ops[at].side == HOSTILE_LOOKS && side == HOSTILE_ATTACHES_CONSUMER))
+        if (row->ops[at].side == side || (row->ops[at].side == HOSTILE_LOOKS && side == HOSTILE_ATTACHES_CONSUMER) ||
+            (row->ops[at].side == HOSTILE_GROWS && side == HOSTILE_ATTACHES_PRODUCER))
             return &row->ops[at];
 }
 
@@ -221,6 +222,8 @@ void hostile_store_seen(const void *word)
 {
     uint64_t off = (uint64_t)((const unsigned char *)word - watched->mem);
     HOSTILE_CHECK(off < watched->row->bytes());
+    if (watched_op->side == HOSTILE_GROWS)
+        return;
     if (watched->row->may_write != NULL) {
         HOSTILE_CHECK(watched_op->side != HOSTILE_LOOKS && watched->row->may_write(watched, watched_op->side, off));
         return;

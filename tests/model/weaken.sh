@@ -148,8 +148,7 @@ sites() {
 }
 
 all_sites() {
-    for file in "$source"/ring/*.[ch] "$source"/ipc/channel.h "$source"/ipc/channel_wait.c "$source"/ipc/channel_many.c "$source"/ipc/watch.h \
-        "$source"/ipc/member.h "$source"/naming/grace.h "$source"/naming/epoch.h; do
+    for file in "$source"/ring/*.[ch] "$source"/ipc/*.[ch] "$source"/naming/grace.h "$source"/naming/epoch.h; do
         sites "$file" "${file#"$source"/}"
     done | awk '$1 !~ /^ipc/ || $3 == "WAKE" || $3 == "WATCH" || $3 == "MEMBER"'
 }

@@ -1,4 +1,4 @@
-/* The work queue between processes, more of them than processors: 8 producers and 8 consumers, killed at random, by the
+/* The work queue between 32 processes, on however few processors: 16 producers and 16 consumers, killed at random, by the
  * parent anywhere and by themselves with records in hand, and replaced.  The parent, who sees them die, says so; then
  * others deliver what a dead consumer had, or its slot's next one does. */
 #include "ring/mpmc_work.h"
@@ -11,8 +11,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define PRODUCERS 8u
-#define CONSUMERS 8u
+#define PRODUCERS 16u
+#define CONSUMERS 16u
 #define ENDS (PRODUCERS + CONSUMERS)
 
 typedef struct stage {
@@ -110,6 +110,6 @@ int main(void)
 {
     uint64_t seed = support_seed();
     for (uint32_t slots = 8; slots <= 256; slots *= 4)
-        play(slots, support_count(60000), support_random(&seed));
+        play(slots, support_count(30000), support_random(&seed));
     return 0;
 }

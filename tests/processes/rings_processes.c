@@ -1,5 +1,6 @@
-/* The rings between processes, more of them than processors: 16 producers and a consumer (mpsc, mpsc-ordered), a writer
- * and 4 readers (broadcast, latest) or 3 (broadcast-gated).  Producers and writers are killed at random and replaced by
+/* The rings between processes, 32 and more at once on however few processors: a producer and a consumer (spsc), 16
+ * producers and a consumer (mpsc, mpsc-ordered), a writer and 4 readers (broadcast, latest) or 3 (broadcast-gated), as
+ * many rings beside each other as it takes.  Producers and writers are killed at random and replaced by
  * heirs; what each had committed is known exactly, because a batch or record that was under way is wholly there or not
  * at all. */
 #include "ring/kinds.h"
@@ -17,6 +18,8 @@
 #define RUN_MS (support_count(100) < 100 ? 400u : 1000u)
 #define LATEST_MAX 600u
 #define LATEST RING_KINDS
+#define LANES 3u /* spsc, mpsc, mpsc-ordered come first */
+#define PROCESSES 32u
 
 /* What a producer knows at a moment; of two notes the one that `now` names is whole. */
 typedef struct note {
@@ -249,10 +252,12 @@ static void read_values(stage *s)
         weir_status status = weir_latest_read(&r, buffer, sizeof buffer, &len, &number);
         if (status == WEIR_OK) {
             CHECK(number >= last && len == length(number, 0, LATEST_MAX) && record_is(buffer, 0, number, len));
+            if (number == last) /* or no writer comes to run */
+                (void)sched_yield();
             last = number;
             got++;
         } else {
-            CHECK(!ended && (status == WEIR_AGAIN || (status == WEIR_EMPTY && last == 0)));
+            CHECK((status == WEIR_AGAIN && !ended) || (status == WEIR_EMPTY && last == 0));
         }
     }
     CHECK(last == s->b->total);
@@ -296,10 +301,18 @@ static void read_records(stage *s, unsigned id)
 
 /* ---- the parent ---- */
 
+static unsigned producers_of(unsigned kind) { return kind == 1 || kind == 2 ? PRODUCERS : 1; }
+
+static unsigned readers_of(unsigned kind)
+{
+    bool gated = kind < RING_KINDS && strcmp(ring_kinds[kind].name, "broadcast-gated") == 0;
+    return kind < LANES ? 1 : gated ? KIND_GATED_READERS : READERS;
+}
+
 static void play(unsigned kind, uint64_t capacity, uint64_t seed)
 {
     stage s = { .kind = kind, .seed = seed };
-    unsigned producers = kind == 1 || kind == 2 ? PRODUCERS : 1, readers = producers > 1 ? 1 : READERS, kills = 0;
+    unsigned producers = producers_of(kind), readers = readers_of(kind), kills = 0;
     pid_t writers[PRODUCERS], others[READERS];
     if (kind == LATEST) {
         s.r.bytes = weir_latest_footprint(LATEST_MAX, 4);
@@ -322,12 +335,13 @@ static void play(unsigned kind, uint64_t capacity, uint64_t seed)
     for (unsigned i = 0; gated && i < KIND_GATED_READERS; i++)
         CHECK_OK(weir_broadcast_gated_reader_attach(&s.gated[i], s.r.mem, s.r.bytes, i, 1,
                                                     WEIR_BROADCAST_GATED_OLDEST));
-    readers = gated ? KIND_GATED_READERS : readers;
-    void (*run)(stage *, unsigned) = producers > 1 || gated ? produce : write_records;
+    void (*run)(stage *, unsigned) = kind < LANES || gated ? produce : write_records;
     for (unsigned i = 0; i < readers; i++)
-        others[i] = child(producers > 1 ? consume : gated ? follow : read_records, &s, i);
+        others[i] = child(kind < LANES ? consume : gated ? follow : read_records, &s, i);
     for (unsigned i = 0; i < producers; i++)
         writers[i] = child(run, &s, i);
+    while (weir_load_rlx(&s.b->started) < producers)
+        (void)sched_yield();
     for (uint64_t deadline_ms = now_ms() + RUN_MS; now_ms() < deadline_ms;) {
         struct timespec pace = { .tv_nsec = (long)(support_random(&seed) % 3000000) }; /* when to kill; nothing more */
         (void)nanosleep(&pace, NULL);
@@ -340,7 +354,7 @@ static void play(unsigned kind, uint64_t capacity, uint64_t seed)
     weir_store_rel(&s.b->stop, 1);
     for (unsigned i = 0; i < producers; i++)
         CHECK(support_wait(writers[i]) == 0);
-    if (producers == 1 && !gated) /* one more heir, to say how far it came */
+    if (run == write_records) /* one more heir, to say how far it came */
         CHECK(support_wait(child(run, &s, 1)) == 0);
     weir_store_rel(&s.b->ended, 1);
     for (unsigned i = 0; i < readers; i++)
@@ -349,12 +363,32 @@ static void play(unsigned kind, uint64_t capacity, uint64_t seed)
     CHECK(kills > 0 && munmap(s.r.mem, s.r.bytes) == 0 && munmap(s.b, sizeof(board)) == 0);
 }
 
+static void play_side_by_side(unsigned kind, uint64_t capacity, uint64_t *seed)
+{
+    pid_t players[PROCESSES];
+    unsigned count = 0, ends = producers_of(kind) + readers_of(kind);
+    for (; count * ends < PROCESSES; count++) {
+        uint64_t own = support_random(seed);
+        (void)fflush(stdout);
+        pid_t parent = getpid();
+        CHECK((players[count] = fork()) >= 0);
+        if (players[count] != 0)
+            continue;
+        CHECK(prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && getppid() == parent);
+        play(kind, capacity, own);
+        (void)fflush(stdout);
+        _exit(0);
+    }
+    for (unsigned i = 0; i < count; i++)
+        CHECK(support_wait(players[i]) == 0);
+}
+
 int main(void)
 {
     uint64_t seed = support_seed();
-    for (unsigned kind = 1; kind <= LATEST; kind++)
+    for (unsigned kind = 0; kind <= LATEST; kind++)
         if (kind == LATEST || strcmp(ring_kinds[kind].name, "mpmc") != 0) /* see mpmc_processes.c */
             for (uint64_t capacity = 512; capacity <= 4096; capacity *= 8)
-                play(kind, kind == LATEST ? 0 : capacity == 4096 ? 2048 : 512, support_random(&seed));
+                play_side_by_side(kind, kind == LATEST ? 0 : capacity == 4096 ? 2048 : 512, &seed);
     return 0;
 }
