@@ -114,7 +114,7 @@ struct channel_cold {
 
 static inline struct channel_cold *channel_cold(weir_channel *channel)
 {
-    return (struct channel_cold *)(void *)((unsigned char *)channel + WEIR_OS_HANDLE_PART);
+    return (struct channel_cold *)(void *)((unsigned char *)channel + WEIR_OS_HANDLE_APART);
 }
 
 _Static_assert(sizeof(weir_channel) <= WEIR_OS_HANDLE_PART, "a handle's parts fit their pages");

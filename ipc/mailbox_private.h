@@ -83,12 +83,12 @@ _Static_assert(sizeof(struct sender_state) <= WEIR_OS_HANDLE_PART, "a handle's p
 
 static inline struct mailbox_state *mailbox_state(weir_mailbox *mailbox)
 {
-    return (struct mailbox_state *)(void *)((unsigned char *)mailbox + WEIR_OS_HANDLE_PART);
+    return (struct mailbox_state *)(void *)((unsigned char *)mailbox + WEIR_OS_HANDLE_APART);
 }
 
 static inline struct sender_state *sender_state(weir_sender *sender)
 {
-    return (struct sender_state *)(void *)((unsigned char *)sender + WEIR_OS_HANDLE_PART);
+    return (struct sender_state *)(void *)((unsigned char *)sender + WEIR_OS_HANDLE_APART);
 }
 
 #define MAILBOX_PRIVATE_NAME "Local/mail-%016llx" /* of the owner's number */

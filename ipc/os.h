@@ -45,9 +45,13 @@ uint32_t weir_os_processor(void); /* a number of the processor that this thread 
 uint64_t weir_os_unique(void); /* a number that no other call gives, in any process, and that nobody guesses; not 0 */
 void weir_os_nap(int64_t ns);
 
-/* weir_os_handle_alloc gives two zeroed parts of at most WEIR_OS_HANDLE_PART bytes: the first is cleared in a forked
- * child, the second, WEIR_OS_HANDLE_PART behind it, is not.  NULL without memory. */
+/* weir_os_handle_alloc gives two zeroed parts of WEIR_OS_HANDLE_PART bytes: the first is cleared in a forked child, the
+ * second, WEIR_OS_HANDLE_APART behind it, is not.  NULL without memory.  Any thread; a fork in another one harms neither
+ * process, and a child gives back its own copies of what it inherited. */
 #define WEIR_OS_HANDLE_PART 4096u
+#ifndef WEIR_OS_HANDLE_APART /* models have them closer */
+#define WEIR_OS_HANDLE_APART (64 * WEIR_OS_HANDLE_PART)
+#endif
 void *weir_os_handle_alloc(void);
 void weir_os_handle_free(void *handle);
 

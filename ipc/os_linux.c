@@ -8,7 +8,6 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -165,28 +164,6 @@ void weir_os_nap(int64_t ns)
 {
     int saved = errno;
     (void)nanosleep(&(struct timespec){ .tv_nsec = (long)ns }, NULL);
-    errno = saved;
-}
-
-void *weir_os_handle_alloc(void)
-{
-    int saved = errno;
-    size_t size = 2 * (size_t)WEIR_OS_HANDLE_PART;
-    void *handle = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (handle == MAP_FAILED) {
-        handle = NULL;
-    } else if (madvise(handle, WEIR_OS_HANDLE_PART, MADV_WIPEONFORK) != 0) {
-        (void)munmap(handle, size);
-        handle = NULL;
-    }
-    errno = saved;
-    return handle;
-}
-
-void weir_os_handle_free(void *handle)
-{
-    int saved = errno;
-    (void)munmap(handle, 2 * (size_t)WEIR_OS_HANDLE_PART);
     errno = saved;
 }
 

@@ -146,6 +146,9 @@ weir_status weir_linux_allocate(int fd, uint64_t from, uint64_t to, const char *
 /* weir_linux_allocate_behind: the same, and the file stays as long as it is; *began: the kernel was asked. */
 weir_status weir_linux_allocate_behind(int fd, uint64_t from, uint64_t to, const char *dir, bool *began);
 
+/* For how long a thread believes a memory cgroup's limits, in ns; tests change it. */
+extern int64_t weir_linux_believed_ns;
+
 /* weir_linux_check_length: may this process make a file that long?  To be asked before ftruncate, which would kill. */
 weir_status weir_linux_check_length(uint64_t bytes);
 

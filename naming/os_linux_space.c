@@ -64,7 +64,7 @@ static bool cgroup_number(char *folder, const char *file, uint64_t *value)
     if (cgroup_read(folder, file, text, sizeof text) <= 0 || text[0] < '0' || text[0] > '9')
         return false;
     *value = strtoull(text, NULL, 10);
-    return *value < NO_LIMIT;
+    return true;
 }
 
 struct cgroup_files {
@@ -86,10 +86,10 @@ static __attribute__((noinline)) uint64_t cgroup_file_pages(char *folder, const 
 
 /* Room for need bytes left in one cgroup; UINT64_MAX where it has no limit.  Who takes the last page of it is killed at
  * the next, be that of a page table, or of another process: so some is kept. */
-static uint64_t cgroup_room(char *folder, const struct cgroup_files *files, uint64_t need)
+static uint64_t cgroup_room(char *folder, const struct cgroup_files *files, uint64_t max, uint64_t need)
 {
-    uint64_t max, current;
-    if (!cgroup_number(folder, files->max, &max) || !cgroup_number(folder, files->current, &current))
+    uint64_t current;
+    if (max >= NO_LIMIT || !cgroup_number(folder, files->current, &current))
         return UINT64_MAX;
     uint64_t room = max > current ? max - current : 0, kept = KEPT + need / KEPT_OF;
     if (room >= need + kept)
@@ -97,6 +97,43 @@ static uint64_t cgroup_room(char *folder, const struct cgroup_files *files, uint
     room += cgroup_file_pages(folder, files);
     room = room < max ? room : max;
     return room > kept ? room - kept : 0;
+}
+
+/* The limits of a cgroup and its ancestors, as they were read last: naming/README.md says why they may be believed for a
+ * while.  A thread's own, so that nobody waits for another, and a child finds them whole. */
+int64_t weir_linux_believed_ns = INT64_C(1000000000);
+
+static _Thread_local struct limits {
+    bool whole;
+    int64_t since_ns;
+    char folder[256];
+    uint64_t max[16]; /* from there upwards */
+} limits;
+
+static bool limits_known(const char *folder, int64_t now)
+{
+    return limits.whole && now - limits.since_ns < weir_linux_believed_ns && strcmp(limits.folder, folder) == 0;
+}
+
+static void limits_begin(const char *folder, size_t len, int64_t now)
+{
+    limits.whole = len < sizeof limits.folder;
+    limits.since_ns = now;
+    memcpy(limits.folder, folder, limits.whole ? len + 1 : 0);
+}
+
+/* The limit of one level.  One that could not be read now is not believed later. */
+static uint64_t read_limit(char *folder, const char *file, unsigned level)
+{
+    uint64_t max = NO_LIMIT;
+    errno = 0;
+    if (!cgroup_number(folder, file, &max) && errno != 0 && errno != ENOENT) /* ENOENT: it has no limit */
+        limits.whole = false;
+    if (level < sizeof limits.max / sizeof limits.max[0])
+        limits.max[level] = max;
+    else
+        limits.whole = false;
+    return max;
 }
 
 /* The least room in the cgroup at path under root and its ancestors, if it is less than *least; folder: whose. */
@@ -108,8 +145,13 @@ static void cgroup_and_ancestors(const char *root, const char *path, const struc
     int len = snprintf(here, FOLDER_MAX, "%s%s", root, strcmp(path, "/") == 0 ? "" : path);
     if (len < 0 || len >= FOLDER_MAX)
         return;
-    for (;;) { /* the root's last */
-        uint64_t room = cgroup_room(here, files, need);
+    int64_t now = weir_linux_now_ns();
+    bool known = limits_known(here, now);
+    if (!known)
+        limits_begin(here, (size_t)len, now);
+    for (unsigned level = 0;; level++) { /* the root's last */
+        uint64_t max = known ? limits.max[level] : read_limit(here, files->max, level);
+        uint64_t room = cgroup_room(here, files, max, need);
         if (room < *least) {
             *least = room;
             memcpy(folder, here, strlen(here) + 1); /* its room for a file is empty again */

@@ -7,6 +7,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#define WEIR_OS_HANDLE_APART 4096u /* a model keeps and clears what lies between a handle's parts, too */
+
 typedef struct weir_atomic_u64 { uint64_t word; } weir_atomic_u64;
 typedef struct weir_atomic_u32 { uint32_t word; } weir_atomic_u32;
 

@@ -21,6 +21,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define WEIR_OS_HANDLE_APART 4096u /* as backend.h */
+
 #ifndef MODEL_GENMC_WAITS
 #define MODEL_GENMC_WAITS 1
 #endif

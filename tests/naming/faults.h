@@ -255,6 +255,7 @@ static inline ssize_t my_getrandom(void *buffer, size_t size, unsigned flags)
 static inline void replace_calls(void)
 {
     real = weir_linux;
+    weir_linux_believed_ns = 0; /* or the Nth call would be another one the next time */
     weir_linux = (weir_linux_calls){
         .openat = my_openat, .close = my_close, .dup_above = my_dup_above, .fd_flags = my_fd_flags,
         .fstat = my_fstat, .fstatat = my_fstatat, .fchmod = my_fchmod, .fchmodat = my_fchmodat, .fchown = my_fchown,

@@ -12,7 +12,8 @@
 #define CHANNELS 10000u
 #define CAPACITY 4096u
 #define DESCRIPTORS_SPARE 64u
-#define MAPPINGS_EACH 3u      /* at most: two of a handle, the section's header with its content */
+#define MAPPINGS_EACH 1u      /* the section's header with its content; */
+#define HANDLES_EACH 64u      /* so many handles lie in two more */
 #define BYTES_EACH 16384u     /* of tmpfs: header, two pages of a channel, and what the file system takes */
 
 static char names[CHANNELS][32];
@@ -63,6 +64,11 @@ static uint64_t tmpfs_bytes(const char *dir, const char *name)
     return (uint64_t)st.st_blocks * 512;
 }
 
+static uint64_t mappings_of(uint64_t channels)
+{
+    return channels * MAPPINGS_EACH + 2 * (channels / HANDLES_EACH + 1);
+}
+
 /* Exits with 77 where the machine does not allow it. */
 static void prepare(const char *dir, uint64_t channels)
 {
@@ -80,9 +86,9 @@ static void prepare(const char *dir, uint64_t channels)
         maps = UINT64_MAX;
     if (file != NULL)
         (void)fclose(file);
-    if (maps < channels * MAPPINGS_EACH + 1000)
+    if (maps < mappings_of(channels) + 1000)
         support_skip("%llu channels need %llu mappings, vm.max_map_count is %llu", (unsigned long long)channels,
-                     (unsigned long long)channels * MAPPINGS_EACH, (unsigned long long)maps);
+                     (unsigned long long)mappings_of(channels), (unsigned long long)maps);
     CHECK(statvfs(dir, &fs) == 0);
     if ((uint64_t)fs.f_bavail * fs.f_frsize < channels * BYTES_EACH || (fs.f_files != 0 && fs.f_favail < channels))
         support_skip("%llu channels need %llu bytes and as many files, %s has %llu bytes and %llu files",
@@ -145,7 +151,7 @@ int main(void)
                  (double)(status_kib("VmPTE:") - tables) * 1024 / (double)channels);
     (void)printf("many: opened in %.1f us each, the first tenth in %.1f\n", (double)opened / 1000 / (double)channels,
                  (double)first / 1000 / (double)(channels / 10));
-    CHECK(descriptors == channels && maps <= channels * MAPPINGS_EACH + 64); /* some of malloc's */
+    CHECK(descriptors == channels && maps <= mappings_of(channels) + 64); /* some of malloc's */
     CHECK(support_entries(dir, false) == channels + 1);
 
     pid_t child = child_fork(); /* it opens its own; of these it has copies that know nothing */

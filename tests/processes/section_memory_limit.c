@@ -18,11 +18,20 @@ static const char *dir;
 /* ---- limits as they are written in a system's files ---- */
 
 static weir_linux_calls real;
+static bool unreadable; /* a file with a limit in it, for now */
+static unsigned limits_read;
+static int64_t before_this; /* weir_linux_believed_ns */
 
 /* The cgroup's files are looked for in the test's own directory. */
 static int openat_here(int at, const char *path, int flags, mode_t mode)
 {
     char here[4608];
+    bool limit = strstr(path, "/memory.max") != NULL;
+    limits_read += limit;
+    if (limit && unreadable) {
+        errno = EMFILE;
+        return -1;
+    }
     bool of_cgroup = strncmp(path, "/sys/fs/cgroup", 14) == 0 || strcmp(path, "/proc/self/cgroup") == 0;
     (void)snprintf(here, sizeof here, "%s/system%s", dir, path);
     return real.openat(at, of_cgroup ? here : path, flags, mode);
@@ -80,6 +89,7 @@ static void limits_of_both_versions_and_of_ancestors_are_obeyed(void)
 {
     real = weir_linux;
     weir_linux.openat = openat_here;
+    weir_linux_believed_ns = 0;
     CHECK_OK(try(MIB)); /* no cgroups at all */
 
     write_file("/proc/self/cgroup", "0::/outer/inner\n");
@@ -105,6 +115,70 @@ static void limits_of_both_versions_and_of_ancestors_are_obeyed(void)
     write_file("/sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n"); /* none, in version 1 */
     CHECK_OK(try(MIB));
     forget_files();
+    weir_linux = real;
+}
+
+static void limits_are_believed_for_a_second_and_neither_usage_nor_the_path_is(void)
+{
+    const char *limit = "/sys/fs/cgroup/outer/memory.max", *usage = "/sys/fs/cgroup/outer/memory.current";
+    CHECK(before_this == INT64_C(1000000000));
+    real = weir_linux;
+    weir_linux.openat = openat_here;
+    weir_linux_believed_ns = INT64_MAX;
+    write_file("/proc/self/cgroup", "0::/outer/inner\n");
+    write_file("/sys/fs/cgroup/outer/inner/memory.max", "max\n");
+    write_number(usage, 10 * MIB);
+    write_number(limit, 100 * MIB);
+
+    unreadable = true; /* as no limit is, and not believed */
+    CHECK_OK(try(MIB));
+    unreadable = false;
+    limits_read = 0;
+    CHECK_OK(try(MIB));
+    CHECK(limits_read == 3); /* inner, outer, and none at the root */
+    write_number(limit, 10 * MIB);
+    CHECK_OK(try(MIB));
+    CHECK(limits_read == 3);
+    write_number(usage, 100 * MIB);
+    CHECK_STATUS(try(MIB), WEIR_E_NO_SPACE);
+    write_number(usage, 10 * MIB);
+    CHECK_OK(try(MIB));
+    CHECK(limits_read == 3);
+    write_file("/proc/self/cgroup", "0::/outer\n");
+    CHECK_STATUS(try(MIB), WEIR_E_NO_SPACE);
+    CHECK(limits_read == 5);
+    write_number(limit, 100 * MIB);
+    CHECK_STATUS(try(MIB), WEIR_E_NO_SPACE);
+    weir_linux_believed_ns = 0; /* that time is over */
+    CHECK_OK(try(MIB));
+    CHECK(limits_read == 7);
+    forget_files();
+    weir_linux = real;
+    weir_linux_believed_ns = before_this;
+}
+
+/* More levels, or a longer path, than are kept. */
+static void limits_that_are_not_kept_are_read_each_time(void)
+{
+    char path[300] = "", line[320];
+    real = weir_linux;
+    weir_linux.openat = openat_here;
+    for (int way = 0; way < 2; way++) {
+        path[0] = 0;
+        for (int i = 0; i < (way == 0 ? 20 : 2); i++)
+            (void)snprintf(path + strlen(path), sizeof path - strlen(path), way == 0 ? "/x" : "/%0140d", i);
+        (void)snprintf(line, sizeof line, "0::%s\n", path);
+        write_file("/proc/self/cgroup", line);
+        limits_read = 0;
+        CHECK_OK(try(MIB));
+        unsigned once = limits_read;
+        CHECK_OK(try(MIB));
+        CHECK(once == (way == 0 ? 21 : 3) && limits_read == 2 * once);
+        write_number("/sys/fs/cgroup/memory.max", MIB);
+        write_number("/sys/fs/cgroup/memory.current", MIB);
+        CHECK_STATUS(try(MIB), WEIR_E_NO_SPACE);
+        forget_files();
+    }
     weir_linux = real;
 }
 
@@ -244,7 +318,10 @@ static void nobody_is_killed_for_the_last_page(void)
 int main(void)
 {
     dir = support_shm_dir();
+    before_this = weir_linux_believed_ns;
     limits_of_both_versions_and_of_ancestors_are_obeyed();
+    limits_are_believed_for_a_second_and_neither_usage_nor_the_path_is();
+    limits_that_are_not_kept_are_read_each_time();
     nobody_is_killed_for_the_last_page();
     CHECK(support_entries(dir, true) == 0);
     return 0;
