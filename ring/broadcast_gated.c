@@ -119,8 +119,8 @@ weir_status weir_broadcast_gated_writer_attach(weir_broadcast_gated_writer *w, v
     w->lane.pos = pos;
     w->lane.head_pos = pos - capacity; /* no reader that was waited for is further back */
     w->lane.limit_pos = pos;           /* so the first record asks */
+    w->lane.own_pos = pos;
     w->lane.cleared_pos = WEIR_SPSC_NOT_CLEARED;
-    w->lane.prepare_max = WEIR_SPSC_PREPARE_MAX;
     return WEIR_OK;
 }
 
@@ -177,7 +177,7 @@ static weir_status read_lag(weir_broadcast_gated_writer *w, uint64_t *lag)
  *
  * Nothing before what is announced is given up, and nothing is announced without a look at the entries behind it: a
  * reader that begins at the oldest record just then is seen by that look, or sees the announcement itself. */
-static weir_status move_limit(weir_broadcast_gated_writer *w, uint64_t near_bytes)
+static weir_status move_limit(weir_broadcast_gated_writer *w)
 {
     weir_spsc_producer *lane = &w->lane;
     uint64_t lag = 0, again = 0, end_pos = published(lane);
@@ -199,7 +199,6 @@ static weir_status move_limit(weir_broadcast_gated_writer *w, uint64_t near_byte
             lag = again;
     }
     uint64_t head_pos = end_pos - lag;
-    lane->prepare_max = lag <= near_bytes ? WEIR_SPSC_PREPARE_MAX : 0;
     if ((int64_t)(head_pos - lane->head_pos) > 0) {
         lane->head_pos = head_pos;
         lane->limit_pos = head_pos + lane->capacity;
@@ -212,7 +211,7 @@ weir_status weir_broadcast_gated_ask(weir_broadcast_gated_writer *w, uint64_t le
     uint64_t start_pos = 0;
     weir_status status = usable(w);
     if (status == WEIR_OK)
-        status = move_limit(w, 2 * weir_spsc_size(len));
+        status = move_limit(w);
     return status == WEIR_OK ? weir_spsc_place(&w->lane, len, &start_pos) : status;
 }
 
@@ -224,7 +223,7 @@ weir_status weir_broadcast_gated_push_array(weir_broadcast_gated_writer *w, cons
     if (len <= lane->record_max && lane->capacity != 0) {
         /* Asked before, so that all that fits appears at once.  Padding is less than a record. */
         uint64_t room = lane->limit_pos - lane->pos, size = weir_spsc_size(len);
-        weir_status status = room < size * (count + UINT64_C(1)) + WEIR_SPSC_HEADER ? move_limit(w, 0) : WEIR_OK;
+        weir_status status = room < size * (count + UINT64_C(1)) + WEIR_SPSC_HEADER ? move_limit(w) : WEIR_OK;
         if (status != WEIR_OK)
             return status;
     }

@@ -93,7 +93,7 @@ static inline weir_status weir_mpsc_ordered_commit_as(weir_mpsc_ordered_producer
                       len + WEIR_MPSC_STAMP >= p->lane.reserved))
         return weir_spsc_commit_as(&p->lane, UINT64_MAX, more, NULL); /* it says what is wrong */
     uint64_t stamp = weir_fetch_add_rlx(p->stamp, 1);
-    uint64_t idx = p->lane.reserved_pos & (p->lane.capacity - 1);
+    uint64_t idx = weir_spsc_start(&p->lane, p->lane.reserved - 1) & (p->lane.capacity - 1);
     WEIR_PAYLOAD_WRITE(p->lane.data + idx + WEIR_SPSC_HEADER, &stamp, sizeof stamp);
     return weir_spsc_commit_as(&p->lane, len + WEIR_MPSC_STAMP, more, NULL);
 }

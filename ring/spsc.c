@@ -149,8 +149,8 @@ weir_status weir_spsc_producer_attach(weir_spsc_producer *p, void *mem, uint64_t
     p->pos = pos;
     p->head_pos = head_pos;
     p->limit_pos = head_pos + capacity;
+    p->own_pos = pos;
     p->cleared_pos = WEIR_SPSC_NOT_CLEARED;
-    p->prepare_max = WEIR_SPSC_PREPARE_MAX;
     return WEIR_OK;
 }
 
@@ -179,9 +179,8 @@ static weir_status producer_poison(weir_spsc_producer *p, uint64_t head_pos)
     return status;
 }
 
-/* Reads the consumer's position, believes it only if it can be one, and keeps it.  One who waits for each record is
- * near_bytes behind at most: lines are prepared for it; they would be taken from one who comes in bursts. */
-static weir_status read_head(weir_spsc_producer *p, uint64_t near_bytes)
+/* Reads the consumer's position, believes it only if it can be one, and keeps it. */
+static weir_status read_head(weir_spsc_producer *p)
 {
     if (p->capacity == 0)
         return p->fault != WEIR_OK ? p->fault : WEIR_E_STATE;
@@ -194,7 +193,6 @@ static weir_status read_head(weir_spsc_producer *p, uint64_t near_bytes)
         return producer_poison(p, head_pos);
     p->head_pos = head_pos;
     p->limit_pos = head_pos + p->capacity;
-    p->prepare_max = published_pos - head_pos <= near_bytes ? WEIR_SPSC_PREPARE_MAX : 0;
     return WEIR_OK;
 }
 
@@ -205,10 +203,24 @@ weir_status weir_spsc_place_slow(weir_spsc_producer *p, uint64_t len, uint64_t *
     if (len > p->record_max)
         return weir_fail(WEIR_E_TOO_LARGE, "a record of %llu bytes is over the limit of %u in a lane of capacity %llu",
                          (unsigned long long)len, p->record_max, (unsigned long long)p->capacity);
-    weir_status status = read_head(p, 2 * weir_spsc_size(len));
+    weir_status status = read_head(p);
     if (status != WEIR_OK)
         return status;
     return weir_spsc_fits(p, len, start_pos) ? WEIR_OK : WEIR_FULL;
+}
+
+void weir_spsc_own(weir_spsc_producer *p, uint64_t end_pos, uint64_t size)
+{
+    uint64_t pos = (int64_t)(p->own_pos - end_pos) > 0 ? p->own_pos : end_pos;
+    uint64_t ahead = 2 * size > WEIR_SPSC_AHEAD_MIN ? 2 * size : WEIR_SPSC_AHEAD_MIN;
+    uint64_t to_pos = end_pos + (ahead < WEIR_SPSC_AHEAD_MAX ? ahead : WEIR_SPSC_AHEAD_MAX);
+    if ((int64_t)(p->limit_pos - to_pos) < 0)
+        to_pos = p->limit_pos; /* behind it is what the consumer still has */
+    pos = (pos + WEIR_LINE - 1) & ~(uint64_t)(WEIR_LINE - 1);
+    for (; (int64_t)(to_pos - pos) > 0; pos += WEIR_LINE)
+        /* relaxed: free room, reached through headers that are stored behind this with release. */
+        weir_store_rlx(weir_word_at(p->data, pos & (p->capacity - 1)), 0);
+    p->own_pos = to_pos;
 }
 
 /* As weir_spsc_put_now, of a message that is too long to be copied word by word. */
@@ -275,6 +287,7 @@ weir_status weir_spsc_push_array(weir_spsc_producer *p, const void *msgs, uint64
         }
         weir_spsc_copy(data + (start_pos & mask) + WEIR_SPSC_HEADER, from, len);
         pos = start_pos + size;
+        weir_spsc_ahead(p, pos, size);
     }
     if (status < 0 || done == 0)
         return status;
@@ -287,7 +300,7 @@ weir_status weir_spsc_push_array(weir_spsc_producer *p, const void *msgs, uint64
 
 weir_status weir_spsc_drained(weir_spsc_producer *p)
 {
-    weir_status status = read_head(p, 0);
+    weir_status status = read_head(p);
     if (status != WEIR_OK)
         return status;
     return p->head_pos == p->pos && p->batch_header == 0 ? WEIR_OK : WEIR_FULL;

@@ -40,7 +40,8 @@ WEIR_BEGIN_DECLS
 #define WEIR_SPSC_CAPACITY_MAX (UINT64_C(1) << 46)
 #define WEIR_SPSC_CONTROL 256u /* bytes before the data: two line pairs */
 #define WEIR_SPSC_COPY_MAX 1024u /* bytes; above it memcpy is as fast */
-#define WEIR_SPSC_PREPARE_MAX 2048u /* bytes of a record: from 1 KiB on it brings little */
+#define WEIR_SPSC_AHEAD_MIN 512u  /* bytes behind a record that are made the producer's own at once: two records of */
+#define WEIR_SPSC_AHEAD_MAX 4096u /* its size, but no less and no more than these (ring/README.md) */
 #define WEIR_SPSC_NOT_CLEARED UINT64_C(1) /* no position: those are multiples of 8 */
 
 /* A record's header is one 64-bit word: a tag above, the payload's length in bytes below.  0 is "nothing yet". */
@@ -59,11 +60,10 @@ typedef struct weir_spsc_producer {
     uint64_t batch_header; /* an open batch: its first header, not stored yet; 0: no batch is open */
     uint32_t reserved;     /* an open reservation: its payload bytes + 1; 0: none is open */
     uint32_t record_max;   /* bytes */
+    uint64_t own_pos;      /* the lines that begin before it are the producer's own, as far as it knows */
     uint64_t cleared_pos;  /* the word there, ahead of the records, is a 0 (weir_spsc_prepare), or NOT_CLEARED */
     /* Seldom written, on another line. */
-    uint32_t prepare_max;  /* bytes of a record that is worth to be prepared for; 0 while the consumer is far behind */
     uint64_t batch_pos;    /* where the open batch's first header goes */
-    uint64_t reserved_pos; /* where the reserved record's header goes */
     uint64_t head_pos;     /* the consumer's position as last believed */
     weir_atomic_u64 *head; /* the consumer's position, in the ring; null: others move the limit (broadcast_gated.h) */
     weir_status fault;     /* WEIR_E_CORRUPT once seen */
@@ -123,6 +123,7 @@ WEIR_API weir_status weir_spsc_consumer_attach(weir_spsc_consumer *c, void *mem,
 WEIR_API weir_status weir_spsc_place_slow(weir_spsc_producer *p, uint64_t len, uint64_t *start_pos);
 WEIR_API weir_status weir_spsc_put_slow(weir_spsc_producer *p, const void *msg, uint64_t len, int more,
                                         weir_atomic_u64 *tally);
+WEIR_API void weir_spsc_own(weir_spsc_producer *p, uint64_t end_pos, uint64_t size);
 WEIR_API weir_status weir_spsc_consumer_next(weir_spsc_consumer *c, uint64_t header, const void **msg, uint32_t *len);
 
 /* ---- producer ---- */
@@ -132,13 +133,17 @@ WEIR_INLINE uint64_t weir_spsc_size(uint64_t len)
     return WEIR_SPSC_HEADER + ((len + 7) & ~UINT64_C(7));
 }
 
-/* The position at which a record of len bytes would go: here, or behind padding at the ring's start.  Does it fit, as far
- * as is known of the consumer? */
+/* The position at which a record of len bytes goes: here, or behind padding at the ring's start. */
+WEIR_INLINE uint64_t weir_spsc_start(const weir_spsc_producer *p, uint64_t len)
+{
+    uint64_t room = p->capacity - (p->pos & (p->capacity - 1));
+    return p->pos + (weir_spsc_size(len) > room ? room : 0);
+}
+
+/* The same, and whether it fits there, as far as is known of the consumer. */
 WEIR_INLINE bool weir_spsc_fits(const weir_spsc_producer *p, uint64_t len, uint64_t *start_pos)
 {
-    uint64_t size = weir_spsc_size(len);
-    uint64_t room = p->capacity - (p->pos & (p->capacity - 1));
-    uint64_t start = p->pos + (size > room ? room : 0);
+    uint64_t size = weir_spsc_size(len), start = weir_spsc_start(p, len);
     *start_pos = start;
     /* One header more than the record: the word behind it must be ours to clear. */
     return len <= p->record_max && (int64_t)(p->limit_pos - (start + size + WEIR_SPSC_HEADER)) >= 0;
@@ -167,21 +172,24 @@ WEIR_INLINE void weir_spsc_flush(weir_spsc_producer *p)
     p->batch_header = 0;
 }
 
-/* Makes the lines of the next record the producer's own, while nobody waits for them: it clears the word behind a record of
- * the same size at end_pos, and stores a 0 in each line before that.  So the next push, if it is such a record, waits for
- * no line but the first, which the consumer looks at.  All of this room is free, and headers lead there last.
- * The position of the cleared word, or NOT_CLEARED. */
-WEIR_INLINE uint64_t weir_spsc_prepare(const weir_spsc_producer *p, uint64_t end_pos, uint64_t size)
+/* Makes the lines behind end_pos the producer's own, unless they are as far as another record of that size needs: by one
+ * store to each, which fetches many side by side, where the stores of a payload fill the store buffer with a few lines. */
+WEIR_INLINE void weir_spsc_ahead(weir_spsc_producer *p, uint64_t end_pos, uint64_t size)
 {
-    uint64_t mask = p->capacity - 1, next_pos = end_pos + size;
-    if (size > p->prepare_max || size >= p->capacity - (end_pos & mask) ||
-        (int64_t)(p->limit_pos - WEIR_SPSC_HEADER - next_pos) < 0)
+    if (WEIR_UNLIKELY((int64_t)(end_pos + size - p->own_pos) > 0))
+        weir_spsc_own(p, end_pos, size);
+}
+
+/* The same while nobody waits for it, and clears the word behind that record: so its push waits for no line but the first,
+ * which the consumer looks at.  The position of the cleared word, or NOT_CLEARED. */
+WEIR_INLINE uint64_t weir_spsc_prepare(weir_spsc_producer *p, uint64_t end_pos, uint64_t size)
+{
+    uint64_t next_pos = end_pos + size;
+    weir_spsc_ahead(p, end_pos, size);
+    if ((int64_t)(p->limit_pos - WEIR_SPSC_HEADER - next_pos) < 0)
         return WEIR_SPSC_NOT_CLEARED;
-    /* relaxed, all of them: reached through headers that are stored behind them with release. */
-    weir_store_rlx(weir_word_at(p->data, next_pos & mask), 0);
-    uint64_t last_line = next_pos & ~(uint64_t)(WEIR_LINE - 1);
-    for (uint64_t pos = (end_pos | (WEIR_LINE - 1)) + 1; (int64_t)(last_line - pos) > 0; pos += WEIR_LINE)
-        weir_store_rlx(weir_word_at(p->data, pos & mask), 0);
+    /* relaxed: free room, reached through a header that is stored behind this with release. */
+    weir_store_rlx(weir_word_at(p->data, next_pos & (p->capacity - 1)), 0);
     return next_pos;
 }
 
@@ -193,31 +201,33 @@ WEIR_INLINE void weir_spsc_end(weir_spsc_producer *p, uint64_t end_pos)
 }
 
 /* Makes the record at start_pos the ring's last one.  Unless more follows, its bytes are in place, and the word behind it is
- * 0 (weir_spsc_end) where no batch is open.  Then comes what is
+ * 0 (weir_spsc_end) where no batch is open.  Then come the lines ahead, and what is
  * stored elsewhere: `tally` (NULL: none), and what is private.  A store to another line between two to the ring costs as
  * much as a record, and coming back to a line costs again (ring/README.md). */
 WEIR_INLINE void weir_spsc_finish(weir_spsc_producer *p, uint64_t start_pos, uint64_t len, bool more,
                                   weir_atomic_u64 *tally)
 {
     uint64_t mask = p->capacity - 1, size = weir_spsc_size(len);
-    uint64_t own_pos = p->pos, end_pos = start_pos + size, cleared_pos = WEIR_SPSC_NOT_CLEARED;
+    uint64_t first_pos = p->pos, end_pos = start_pos + size, cleared_pos = WEIR_SPSC_NOT_CLEARED;
     uint64_t header = WEIR_SPSC_DATA | len;
-    if (WEIR_UNLIKELY(start_pos != own_pos)) {
+    if (WEIR_UNLIKELY(start_pos != first_pos)) {
         /* relaxed: the consumer comes here only through the padding's header, which is stored with or after it. */
         weir_store_rlx(weir_word_at(p->data, start_pos & mask), header);
-        header = WEIR_SPSC_PAD | (start_pos - own_pos - WEIR_SPSC_HEADER);
+        header = WEIR_SPSC_PAD | (start_pos - first_pos - WEIR_SPSC_HEADER);
     }
     if (more && p->batch_header == 0) { /* its word stays 0: nothing behind it can be reached */
-        p->batch_pos = own_pos;
+        p->batch_pos = first_pos;
         p->batch_header = header;
     } else if (more || WEIR_UNLIKELY(p->batch_header != 0)) {
-        weir_store_rlx(weir_word_at(p->data, own_pos & mask), header); /* relaxed: reached through the first alone */
+        weir_store_rlx(weir_word_at(p->data, first_pos & mask), header); /* relaxed: reached through the first alone */
     } else {
         /* order SPSC-DATA rel: the record's bytes, and the 0 behind it, before its header.  Without it the consumer can
          * see the length and an older lap's bytes. */
-        weir_store_rel(weir_word_at(p->data, own_pos & mask), header);
+        weir_store_rel(weir_word_at(p->data, first_pos & mask), header);
         cleared_pos = weir_spsc_prepare(p, end_pos, size);
     }
+    if (more)
+        weir_spsc_ahead(p, end_pos, size);
     if (tally != NULL)
         weir_tally(tally, 1);
     p->pos = end_pos;
@@ -242,9 +252,29 @@ WEIR_INLINE uint64_t weir_spsc_last_word(const unsigned char *from, uint64_t len
     return word;
 }
 
-/* Copies a payload to where it stands 8-byte aligned, word by word.  A message that was written a moment ago waits to go
- * to the cache behind the ring's last records: a load of more than what was stored at once waits with it, for all their
- * lines.  The last word is filled up with zeros. */
+/* Copies one word, or two.  A message that was written a moment ago waits to go to the cache behind the ring's last
+ * records: a load of more than what was stored at once waits with it, for all their lines.  So loads are of 8 bytes.  Stores
+ * of 16 are half as many in the store buffer; aligned, they cross no line. */
+WEIR_INLINE void weir_spsc_copy_word(unsigned char *to, const unsigned char *from)
+{
+    memcpy(to, from, 8);
+    weir_fence_compiler(); /* or several become one */
+}
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Warray-bounds" /* a message of 8 bytes whose length the compiler cannot see */
+WEIR_INLINE void weir_spsc_copy_pair(unsigned char *to, const unsigned char *from)
+{
+    uint64_t pair[2];
+    memcpy(&pair[0], from, 8);
+    weir_fence_compiler();
+    memcpy(&pair[1], from + 8, 8);
+    memcpy(to, pair, 16);
+    weir_fence_compiler();
+}
+#pragma GCC diagnostic pop
+
+/* Copies a payload to where it stands 8-byte aligned.  The last word is filled up with zeros. */
 WEIR_INLINE void weir_spsc_copy_up(unsigned char *to, const void *msg, uint64_t len)
 {
 #ifdef WEIR_ATOMIC_BACKEND
@@ -252,13 +282,18 @@ WEIR_INLINE void weir_spsc_copy_up(unsigned char *to, const void *msg, uint64_t 
         WEIR_PAYLOAD_WRITE(to, msg, len);
 #else
     const unsigned char *from = (const unsigned char *)msg;
-    for (; len >= 8; to += 8, from += 8, len -= 8) {
-        memcpy(to, from, 8);
-        weir_fence_compiler(); /* or several become one */
+    uint64_t at = 0, end = len & ~UINT64_C(7);
+    if (((uintptr_t)to & 8) != 0 && end != 0) {
+        weir_spsc_copy_word(to, from);
+        at = 8;
     }
-    if (len != 0) {
-        uint64_t word = weir_spsc_last_word(from, len);
-        memcpy(to, &word, 8);
+    for (; end - at >= 16; at += 16)
+        weir_spsc_copy_pair(to + at, from + at);
+    if (at != end)
+        weir_spsc_copy_word(to + at, from + at);
+    if (end != len) {
+        uint64_t word = weir_spsc_last_word(from + end, len - end);
+        memcpy(to + end, &word, 8);
     }
 #endif
 }
@@ -275,12 +310,18 @@ WEIR_INLINE void weir_spsc_copy_down(unsigned char *to, const void *msg, uint64_
     if (at != len) {
         uint64_t word = weir_spsc_last_word(from + at, len - at);
         memcpy(to + at, &word, 8);
-    }
-    while (at != 0) {
-        at -= 8;
-        memcpy(to + at, from + at, 8);
         weir_fence_compiler();
     }
+    if (((uintptr_t)(to + at) & 8) != 0 && at != 0) {
+        at -= 8;
+        weir_spsc_copy_word(to + at, from + at);
+    }
+    while (at >= 16) {
+        at -= 16;
+        weir_spsc_copy_pair(to + at, from + at);
+    }
+    if (at != 0)
+        weir_spsc_copy_word(to, from);
 #endif
 }
 
@@ -354,15 +395,18 @@ WEIR_API weir_status weir_spsc_push_array(weir_spsc_producer *p, const void *msg
  * there and then commits; a push, or another reserve, gives the room up.  Nothing is visible before the commit.
  *
  * Progress, Returns: as weir_spsc_push.  If killed: the record never existed. */
-static inline weir_status weir_spsc_reserve(weir_spsc_producer *p, uint64_t len, void **slot)
+WEIR_INLINE weir_status weir_spsc_reserve(weir_spsc_producer *p, uint64_t len, void **slot)
 {
     uint64_t start_pos = 0;
-    p->reserved = 0;
-    weir_status status = weir_spsc_place(p, len, &start_pos);
-    if (WEIR_UNLIKELY(status != WEIR_OK))
-        return status;
+    if (WEIR_UNLIKELY(!weir_spsc_fits(p, len, &start_pos))) {
+        uint64_t found_pos = 0; /* not start_pos: it would be kept on the stack, another line (ring/README.md) */
+        p->reserved = 0;
+        weir_status status = weir_spsc_place_slow(p, len, &found_pos);
+        if (status != WEIR_OK)
+            return status;
+        start_pos = found_pos;
+    }
     p->reserved = (uint32_t)len + 1;
-    p->reserved_pos = start_pos;
     if ((int64_t)(p->cleared_pos - start_pos - weir_spsc_size(len)) < 0)
         p->cleared_pos = WEIR_SPSC_NOT_CLEARED; /* the caller may write there */
     *slot = p->data + (start_pos & (p->capacity - 1)) + WEIR_SPSC_HEADER;
@@ -375,9 +419,10 @@ WEIR_INLINE weir_status weir_spsc_commit_as(weir_spsc_producer *p, uint64_t len,
         return p->fault != WEIR_OK ? p->fault : WEIR_E_STATE;
     if (WEIR_UNLIKELY(len >= p->reserved))
         return WEIR_E_INVALID;
+    uint64_t start_pos = weir_spsc_start(p, p->reserved - 1);
     if (!more)
-        weir_spsc_end(p, p->reserved_pos + weir_spsc_size(len));
-    weir_spsc_finish(p, p->reserved_pos, len, more, tally);
+        weir_spsc_end(p, start_pos + weir_spsc_size(len));
+    weir_spsc_finish(p, start_pos, len, more, tally);
     return WEIR_OK;
 }
 

@@ -55,11 +55,12 @@ Test(spsc_wrap, every_length_can_be_reserved_at_every_offset_and_committed_short
     }
 }
 
-/* The words that a push clears ahead, in free room: where the header behind the next record of its size will be, and
- * one in each line before that. */
-static bool is_ahead(uint64_t at, uint64_t end_pos, uint64_t len)
+/* The words that a push clears ahead, in free room: where the header behind the next record of its size will be, unless more
+ * follows, and the first of each line that begins in the 512 bytes behind it, or in two records of its size, if these are more. */
+static bool is_ahead(uint64_t at, uint64_t end_pos, uint64_t len, bool more)
 {
-    return at == end_pos + rig_size(len) || (at % WEIR_LINE == 0 && at < end_pos + rig_size(len));
+    uint64_t size = rig_size(len), ahead = 2 * size > 512 ? 2 * size : 512;
+    return (at == end_pos + size && !more) || (at % WEIR_LINE == 0 && at < end_pos + ahead);
 }
 
 /* What others may be reading, or have not given back, must not be touched: push's stores are these words alone. */
@@ -76,7 +77,7 @@ Test(spsc_wrap, a_push_writes_its_record_its_padding_and_the_next_header_and_not
                     uint64_t end_pos = rig_end(capacity, pos, len);
                     for (uint64_t at = end_pos + 8; at < pos + capacity; at += 8) {
                         uint64_t word = weir_load_rlx(rig_word(&r, at));
-                        CHECK(word == RIG_STALE || (word == 0 && more == 0 && is_ahead(at, end_pos, len)));
+                        CHECK(word == RIG_STALE || (word == 0 && is_ahead(at, end_pos, len, more != 0)));
                     }
                     if (end_pos - pos != rig_size(len)) /* behind the padding's header nothing is written either */
                         for (uint64_t at = pos + 8; at % capacity != 0; at += 8)
@@ -84,6 +85,30 @@ Test(spsc_wrap, a_push_writes_its_record_its_padding_and_the_next_header_and_not
                 }
         rig_close(&r);
     }
+}
+
+Test(spsc_wrap, a_push_takes_the_lines_ahead_and_none_that_was_not_released)
+{
+    const uint64_t capacity = 4096, len = 56;
+    rig r;
+    rig_open(&r, capacity, 0);
+    for (unsigned more = 0; more < 2; more++) {
+        restart(&r, 0);
+        CHECK_OK(more ? rig_push_more(&r, 1, len) : rig_push(&r, 1, len));
+        for (uint64_t at = rig_size(len) + 8; at < capacity; at += 8)
+            CHECK((weir_load_rlx(rig_word(&r, at)) == 0) == is_ahead(at, rig_size(len), len, more != 0));
+    }
+    restart(&r, 0);
+    uint64_t pushed = 0, popped = 0;
+    for (unsigned turn = 0; turn < 200; turn++) { /* it is full, gives one back, and is full again */
+        while (rig_push(&r, pushed, len) == WEIR_OK)
+            pushed++;
+        rig_expect_pop(&r, popped++, len);
+    }
+    while (popped < pushed)
+        rig_expect_pop(&r, popped++, len);
+    rig_expect_empty(&r);
+    rig_close(&r);
 }
 
 Test(spsc_wrap, every_length_goes_through_a_ring_of_2048_at_every_offset_in_a_line)
