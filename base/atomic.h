@@ -11,6 +11,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include <weir/base/api.h>
+
 #if defined(WEIR_ATOMIC_BACKEND)
 
 /* Tests put an explorer of weak memory here, or hooks behind each store: a header that defines all that follows up to
@@ -71,7 +73,7 @@ _Static_assert(sizeof(weir_atomic_u64) == 8 && sizeof(weir_atomic_u32) == 4, "a 
 #ifndef WEIR_ATOMIC_TALLY
 #define WEIR_ATOMIC_TALLY(a, more) WEIR_ATOMIC_STORE(a, WEIR_ATOMIC_LOAD(a, RELAXED) + (more), RELAXED)
 #endif
-static inline void weir_tally(weir_atomic_u64 *a, uint64_t more) { WEIR_ATOMIC_TALLY(a, more); }
+WEIR_INLINE void weir_tally(weir_atomic_u64 *a, uint64_t more) { WEIR_ATOMIC_TALLY(a, more); }
 
 static inline uint64_t weir_load_rlx(const weir_atomic_u64 *a) { return WEIR_ATOMIC_LOAD(a, RELAXED); }
 static inline uint64_t weir_load_acq(const weir_atomic_u64 *a) { return WEIR_ATOMIC_LOAD(a, ACQUIRE); }

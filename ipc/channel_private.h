@@ -119,6 +119,8 @@ static inline struct channel_cold *channel_cold(weir_channel *channel)
 
 _Static_assert(sizeof(weir_channel) <= WEIR_OS_HANDLE_PART, "a handle's parts fit their pages");
 _Static_assert(sizeof(struct channel_cold) <= WEIR_OS_HANDLE_PART, "a handle's parts fit their pages");
+_Static_assert(offsetof(weir_channel, busy) / 32 == offsetof(weir_channel, tx.reserved) / 32,
+               "what a send stores in the handle goes to the cache as one store (ring/README.md)");
 
 /* weir_channel_tally adds to one of this handle's counters (WEIR_COUNT_...). */
 static inline void weir_channel_tally(struct channel_cold *cold, unsigned which, uint64_t more)

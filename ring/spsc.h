@@ -50,19 +50,20 @@ WEIR_BEGIN_DECLS
 #define WEIR_SPSC_PAD (UINT64_C(0x70616464) << 32)
 #define WEIR_SPSC_TAG (UINT64_C(0xffffffff) << 32)
 
-/* The producer's private half.  Its fields belong to the functions below.  What a push writes lies in one cache line:
- * each store to another line between the stores to the ring costs as much as the ring's own (ring/README.md). */
+/* The producer's private half.  Its fields belong to the functions below.  What a push stores lies in the first 24 bytes (the
+ * mark of a channel's call stands before them, in the same 32): stores that follow one another go to the cache as one
+ * where they lie that close, and each one more that does not stands between the ring's lines (ring/README.md). */
 typedef struct weir_spsc_producer {
     uint64_t pos;          /* where the next header goes */
+    uint64_t cleared_pos;  /* the word there, ahead of the records, is a 0 (weir_spsc_prepare), or NOT_CLEARED */
+    uint32_t reserved;     /* an open reservation: its payload bytes + 1; 0: none is open */
+    uint32_t record_max;   /* bytes */
     uint64_t limit_pos;    /* the consumer's position as last believed, plus the capacity */
     uint64_t capacity;     /* 0: not attached, or corrupt */
     unsigned char *data;   /* the ring's bytes, at this process's address */
-    uint64_t batch_header; /* an open batch: its first header, not stored yet; 0: no batch is open */
-    uint32_t reserved;     /* an open reservation: its payload bytes + 1; 0: none is open */
-    uint32_t record_max;   /* bytes */
     uint64_t own_pos;      /* the lines that begin before it are the producer's own, as far as it knows */
-    uint64_t cleared_pos;  /* the word there, ahead of the records, is a 0 (weir_spsc_prepare), or NOT_CLEARED */
     /* Seldom written, on another line. */
+    uint64_t batch_header; /* an open batch: its first header, not stored yet; 0: no batch is open */
     uint64_t batch_pos;    /* where the open batch's first header goes */
     uint64_t head_pos;     /* the consumer's position as last believed */
     weir_atomic_u64 *head; /* the consumer's position, in the ring; null: others move the limit (broadcast_gated.h) */
