@@ -61,6 +61,18 @@ static weir_status open_section(weir_channel *channel, const char *name, uint32_
     return status != WEIR_OK ? status : weir_channel_view(channel, WEIR_CHANNEL_LANE, WEIR_CHANNEL_LANE);
 }
 
+/* Is what stands at the place that of its last holder, and did that one state this number?  Whoever was refused there has
+ * changed it. */
+static bool was_of(const struct channel_cold *cold, uint32_t slot, uint64_t identity)
+{
+    const weir_channel_layout *layout = cold->view.base;
+    const weir_channel_member *member = &layout->member[slot];
+    /* relaxed: the terms are held, and who stored them held them */
+    return identity != 0 && weir_load_rlx(&member->identity) == identity &&
+           weir_load_rlx(&member->introduced) ==
+               weir_channel_introduced(weir_participant_glance(cold->section, slot).generation);
+}
+
 /* Two participants of a role do not state the same number.  Who is about to join is seen too: it does so before it gives
  * the terms up. */
 static weir_status check_identity(struct channel_cold *cold, uint64_t identity)
@@ -146,6 +158,7 @@ static weir_status agree(weir_channel *channel, const struct terms *terms, weir_
     weir_status status = weir_terms_compare(cold, weir_load_acq(&layout->capacity));
     if (status == WEIR_OK)
         status = choose_place(channel, before);
+    cold->resumes = status == WEIR_OK && was_of(cold, cold->slot, terms->identity);
     if (status == WEIR_OK)
         weir_member_begin(own_member(cold));
     if (status == WEIR_OK)
@@ -178,11 +191,20 @@ static weir_status agree(weir_channel *channel, const struct terms *terms, weir_
     return joins_first ? WEIR_OK : weir_participant_join(cold->section, before);
 }
 
+/* The place whose last holder stated the same number, if it is free, or any. */
+static weir_status claim_place(struct channel_cold *cold, uint64_t identity, weir_participant *before)
+{
+    for (uint32_t slot = cold->own.first; slot < cold->own.first + cold->own.count; slot++)
+        if (was_of(cold, slot, identity) && weir_participant_claim(cold->section, slot, 1, before) == WEIR_OK)
+            return WEIR_OK;
+    return weir_participant_claim(cold->section, cold->own.first, cold->own.count, before);
+}
+
 /* Takes a place of the role, with the terms in hand: who compares numbers must not meet a place whose dead holder's word
  * still says "present" under the lock of its next one. */
-static weir_status take_place(struct channel_cold *cold, weir_participant *before)
+static weir_status take_place(struct channel_cold *cold, uint64_t identity, weir_participant *before)
 {
-    weir_status status = weir_participant_claim(cold->section, cold->own.first, cold->own.count, before);
+    weir_status status = claim_place(cold, identity, before);
     if (status == WEIR_E_INVALID) /* of a slot: the options were right */
         return weir_fail(WEIR_E_CORRUPT, "%s has too few slots for a channel", weir_section_name(cold->section));
     if (status == WEIR_E_IN_USE && cold->own.count == 1)
@@ -206,7 +228,7 @@ static weir_status join(weir_channel *channel, const struct terms *terms)
     weir_status status = claim_terms(cold);
     if (status != WEIR_OK)
         return status;
-    status = take_place(cold, &before);
+    status = take_place(cold, terms->identity, &before);
     if (status == WEIR_OK)
         status = agree(channel, terms, &before);
     (void)weir_participant_leave(cold->section, weir_channel_slot_terms(weir_channel_producers(cold), weir_channel_consumers(cold)));

@@ -20,6 +20,12 @@
  *           last (weir_channel_info counts them).  A killed peer is noticed within 50 ms of its end, mostly within 5
  *           (without the process's watch, see ipc/README.md: within 100).  A process that is killed loses at most the
  *           message it had not committed; what a killed consumer had not released is received again by its successor.
+ * Coming:   a consumer that comes later goes on where the last one stopped (SPSC, MPSC, MPSC_ORDERED, MPMC: all of them
+ *           together); of BROADCAST_GATED where its place's last holder did, or at the oldest message that is still
+ *           held; of BROADCAST with the newest messages, at most an eighth of the capacity; of LATEST with the newest.
+ *           One of these three that states the identity of one who has gone goes on where that one stopped
+ *           (weir_channel_options): BROADCAST counts what was overwritten since as lost.  What was not released comes
+ *           again.  A producer that comes later goes on behind what the last one sent.
  * Fork:     in a child every call on a handle of the parent returns WEIR_E_FORKED, but close, which frees the child's
  *           copy.
  * Hostile:  messages received by copy are safe against any bytes of the peer; in-place reading is for peers you
@@ -114,7 +120,8 @@ typedef struct weir_channel_options {
     uint32_t mode;     /* as in weir_section_options */
     uint32_t producers, consumers; /* how many at once there must be room for, where the kind has many: at most
                                     * WEIR_MEMBERS_MAX; the maker's, or WEIR_MEMBERS_DEFAULT, is what there is */
-    uint64_t identity; /* a number that no other live participant of the role may have stated */
+    uint64_t identity; /* a number that no other live participant of the role may have stated.  Who states that of one
+                        * who has left, or died, gets its place if nobody has had it since, and goes on there */
 } weir_channel_options;
 
 typedef struct weir_channel weir_channel;
@@ -151,7 +158,8 @@ typedef struct weir_message {
 /* weir_channel_open opens the channel of that name in the given role, making it if it is not there.  options NULL
  * states nothing.
  *
- * Returns:  WEIR_OK; WEIR_E_IN_USE (a live process has the role); WEIR_E_MISMATCH (both values are in
+ * Returns:  WEIR_OK; WEIR_E_IN_USE (a live process has the role; or a killed one's memory is still being looked at, see
+ *           ipc/README.md: then not for long); WEIR_E_MISMATCH (both values are in
  *           weir_error_detail); WEIR_E_TOO_LARGE (record_bytes is over the lane's limit); WEIR_E_INVALID (options);
  *           WEIR_E_BUSY (another opener holds the channel for 2 seconds: it is stopped, or allocates many GiB);
  *           WEIR_E_UNSUPPORTED (the kind; or the kernel lacks membarrier, which this channel's maker chose);

@@ -72,6 +72,7 @@ struct channel_cold {
     uint32_t generation; /* in it */
     bool claimed, attached;
     bool came_first; /* before there was a ring */
+    bool resumes;    /* its place's last holder had the same identity */
     bool full_fence;
     bool idle; /* the last wait ended with nothing */
     uint64_t capacity;            /* stated by this handle; 0: none */

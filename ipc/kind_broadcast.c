@@ -45,15 +45,18 @@ static weir_status attach(weir_channel *channel, void *ring, uint64_t bytes, con
         return status == WEIR_OK && cold->end.broadcast_tx.capacity != shape->capacity ? WEIR_E_MISMATCH : status;
     }
     weir_broadcast_reader *r = &cold->end.broadcast;
+    weir_channel_layout *layout = cold->view.base;
+    uint64_t stopped = weir_load_rlx(&layout->member[cold->slot].position); /* relaxed: only a number */
     int tries = 0;
     do { /* overtaken by a writer who is at work: it is a lap ahead each time; or by nobody, and the ring is spoiled */
-        status = weir_broadcast_reader_attach(r, ring, bytes);
+        status = cold->resumes ? weir_broadcast_reader_resume(r, ring, bytes, stopped)
+                               : weir_broadcast_reader_attach(r, ring, bytes);
     } while (status == WEIR_AGAIN && ++tries < ATTACH_TRIES);
     if (status == WEIR_OK)
         status = weir_channel_make_copy(cold, r->record_max);
     if (status != WEIR_OK)
         return status;
-    if (cold->came_first) /* it was there for all of them: the ring's first has number 0 */
+    if (cold->came_first && !cold->resumes) /* it was there for all of them: the ring's first has number 0 */
         r->lost += r->number;
     weir_channel_progress(channel, r->number);
     return r->capacity != shape->capacity ? WEIR_E_MISMATCH : WEIR_OK;

@@ -54,7 +54,10 @@ static weir_status attach(weir_channel *channel, void *ring, uint64_t bytes, con
         status = weir_channel_make_copy(cold, r->value_max);
     if (status != WEIR_OK)
         return status;
-    weir_channel_progress(channel, 0);
+    weir_channel_layout *layout = cold->view.base;
+    if (cold->resumes) /* relaxed: only a number */
+        cold->position = weir_load_rlx(&layout->member[cold->slot].position);
+    weir_channel_progress(channel, cold->position);
     return r->value_max == shape->record_bytes && r->mask + 1 == slots_of(shape) ? WEIR_OK : WEIR_E_MISMATCH;
 }
 

@@ -304,6 +304,42 @@ weir_status weir_broadcast_read(weir_broadcast_reader *r, void *buffer, uint64_t
     return WEIR_AGAIN;
 }
 
+/* Goes back to the newest boundary that is not behind the number, or else as far as records are still there. */
+static void go_back(weir_broadcast_reader *r, uint64_t number)
+{
+    uint64_t pos, first;
+    for (unsigned back = 1; (int64_t)(r->number - number) > 0 && back < WEIR_BROADCAST_ANCHORS; back++) {
+        if (!read_anchor(r->ring, back, r->capacity, &pos, &first) || pos % 8 != 0)
+            return;
+        r->pos = pos;
+        r->number = first;
+    }
+}
+
+weir_status weir_broadcast_reader_resume(weir_broadcast_reader *r, const void *mem, uint64_t size_bytes,
+                                         uint64_t number)
+{
+    weir_status status = weir_broadcast_reader_attach(r, mem, size_bytes);
+    if (status != WEIR_OK)
+        return status;
+    go_back(r, number);
+    for (uint64_t steps = 0; (int64_t)(number - r->number) > 0 && steps < r->capacity / WEIR_BROADCAST_HEADER; steps++) {
+        uint32_t len = 0;
+        uint64_t lost;
+        status = weir_broadcast_read(r, NULL, 0, &len, &lost); /* past it without a copy */
+        if (status == WEIR_E_TOO_SMALL) {
+            r->pos += weir_broadcast_size(len);
+            r->number++;
+        } else if (status == WEIR_EMPTY || status < 0) {
+            break;
+        }
+    }
+    if (r->fault != WEIR_OK)
+        return r->fault;
+    r->lost = (int64_t)(r->number - number) > 0 ? r->number - number : 0;
+    return WEIR_OK;
+}
+
 weir_status weir_broadcast_ready(const weir_broadcast_reader *r)
 {
     if (r->capacity == 0)

@@ -6,7 +6,7 @@
  *
  *   weir_broadcast_init            once, by whoever made the memory
  *   weir_broadcast_writer_attach   then push, push_more, reserve + commit, flush
- *   weir_broadcast_reader_attach   then read
+ *   weir_broadcast_reader_attach   then read; weir_broadcast_reader_resume: where another reader stopped
  *
  * There is no detach.  A writer whose owner is gone, in order or killed, is replaced by attaching a new one; that the
  * old one is gone is for the caller to know.  "_more" says that more follows: such records appear to readers all at
@@ -99,6 +99,15 @@ WEIR_API weir_status weir_broadcast_writer_attach(weir_broadcast_writer *w, void
  *
  * Returns:  as weir_broadcast_writer_attach; WEIR_AGAIN (the writer overtook every try). */
 WEIR_API weir_status weir_broadcast_reader_attach(weir_broadcast_reader *r, const void *mem, uint64_t size_bytes);
+
+/* weir_broadcast_reader_resume is weir_broadcast_reader_attach for who goes on where another reader stopped: the next
+ * record is that of the given number, or the oldest boundary that is remembered and still there, and what lies between
+ * counts as lost.  A number that is not written yet is that of the newest record.
+ *
+ * Progress: a walk over the records between two boundaries, at most capacity / 16 steps.
+ * Returns:  as weir_broadcast_reader_attach; WEIR_E_CORRUPT also where a walk meets what no writer writes. */
+WEIR_API weir_status weir_broadcast_reader_resume(weir_broadcast_reader *r, const void *mem, uint64_t size_bytes,
+                                                  uint64_t number);
 
 /* The paths that are taken seldom, kept out of line. */
 WEIR_API weir_status weir_broadcast_advance(weir_broadcast_writer *w, uint64_t end_pos);

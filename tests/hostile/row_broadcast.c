@@ -124,14 +124,14 @@ static weir_status attach_writer(hostile_ring *r, uint64_t random)
 
 static weir_status attach_reader(hostile_ring *r, uint64_t random)
 {
-    (void)random;
-    weir_status status = weir_broadcast_reader_attach(rx(r), r->mem, bytes());
+    weir_status status = random & 1 ? weir_broadcast_reader_attach(rx(r), r->mem, bytes())
+                                    : weir_broadcast_reader_resume(rx(r), r->mem, bytes(), random >> 1 & 0x7f);
     reader_sane(rx(r));
     HOSTILE_CHECK((status == WEIR_OK) == (rx(r)->capacity != 0));
     return status;
 }
 
-/* A try reads a header, a number, a record of at most a quarter of the ring, the limit, and an anchor (5). */
+/* Resume walks: at most half as many steps as the ring has words, of 8 tries.  A try reads a header, a number, a record of at most a quarter of the ring, the limit, and an anchor (5). */
 #define PUSHES                                                                                                        \
     (HOSTILE_STATUS(WEIR_OK) | HOSTILE_STATUS(WEIR_FULL) | HOSTILE_STATUS(WEIR_E_TOO_LARGE) |                         \
      HOSTILE_STATUS(WEIR_E_STATE))
@@ -145,7 +145,7 @@ static weir_status attach_reader(hostile_ring *r, uint64_t random)
 static const hostile_op ops[] = {
     { "writer_attach", HOSTILE_ATTACHES_PRODUCER, attach_writer, ATTACHES, 10, 1, false },
     { "reader_attach", HOSTILE_ATTACHES_CONSUMER, attach_reader, ATTACHES | HOSTILE_STATUS(WEIR_AGAIN),
-      3 + 5 * WEIR_BROADCAST_TRIES, 0, false },
+      3 + 5 * (WEIR_BROADCAST_TRIES + WEIR_BROADCAST_ANCHORS), 4 * WEIR_BROADCAST_TRIES, false },
     { "read", HOSTILE_CONSUMES, read_as,
       READIES | HOSTILE_STATUS(WEIR_AGAIN) | HOSTILE_STATUS(WEIR_E_TOO_SMALL), 8 * WEIR_BROADCAST_TRIES,
       WEIR_BROADCAST_TRIES / 4, false },

@@ -222,7 +222,7 @@ Test(kinds_between, one_whose_sleep_ends_leaves_the_others_to_be_woken)
     }
 }
 
-/* In a place where nobody has come since. */
+/* In a place where nobody has come since; it is taken again. */
 Test(kinds_between, the_number_of_one_who_is_gone_is_free_wherever_that_one_was)
 {
     const char *dir = support_shm_dir();
@@ -243,9 +243,32 @@ Test(kinds_between, the_number_of_one_who_is_gone_is_free_wherever_that_one_was)
                     CHECK_OK(try_open(NAME, role, options));
                 CHECK_OK(weir_channel_close(six));
                 CHECK_OK(weir_channel_open(&seven, NAME, role, &options));
-                CHECK(facts_of(seven).slot == 0);
+                CHECK(facts_of(seven).slot == 1);
                 CHECK_OK(weir_channel_close(seven));
                 CHECK_OK(weir_channel_close(keeper));
             }
+    CHECK(support_entries(dir, true) == 0);
+}
+
+Test(kinds_between, the_number_of_one_who_was_refused_is_free)
+{
+    const char *dir = support_shm_dir();
+    FOR_EACH_KIND(k) {
+        if (!k->producers)
+            continue;
+        weir_channel_options options = { .kind = k->kind, .capacity = 4096, .identity = 6 };
+        weir_channel *six, *seven, *keeper = open_kind(NAME, k->kind, WEIR_CONSUMER, 4096);
+        CHECK_OK(weir_channel_open(&six, NAME, WEIR_PRODUCER, &options));
+        options.identity = 8;
+        CHECK_OK(try_open(NAME, WEIR_PRODUCER, options));
+        options = (weir_channel_options){ .kind = k->kind, .identity = 7, .record_bytes = 100000 };
+        CHECK_STATUS(try_open(NAME, WEIR_PRODUCER, options), WEIR_E_TOO_LARGE);
+        CHECK_OK(weir_channel_close(six));
+        options.record_bytes = 0;
+        CHECK_OK(weir_channel_open(&seven, NAME, WEIR_PRODUCER, &options));
+        CHECK(facts_of(seven).slot == 0); /* the number stands at the second place still, which was never its */
+        CHECK_OK(weir_channel_close(seven));
+        CHECK_OK(weir_channel_close(keeper));
+    }
     CHECK(support_entries(dir, true) == 0);
 }

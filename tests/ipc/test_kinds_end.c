@@ -154,6 +154,139 @@ Test(kinds_end, a_stopped_consumer_costs_a_waiting_producer_no_more_than_the_roo
     }
 }
 
+/* ---- going on where another stopped ---- */
+
+static weir_channel *come_again(weir_kind kind, uint64_t identity)
+{
+    weir_channel *c;
+    CHECK_OK(weir_channel_open(&c, NAME, WEIR_CONSUMER, &(weir_channel_options){ .kind = kind, .identity = identity }));
+    return c;
+}
+
+/* The next message of one that goes on is the one behind the last it has released. */
+Test(kinds_end, a_consumer_with_the_number_of_one_who_left_goes_on_where_that_one_stopped)
+{
+    (void)support_shm_dir();
+    const weir_kind kinds[] = { WEIR_SPSC, WEIR_MPSC, WEIR_MPSC_ORDERED, WEIR_BROADCAST, WEIR_BROADCAST_GATED };
+    for (size_t k = 0; k < sizeof kinds / sizeof kinds[0]; k++) {
+        bool many = kinds[k] == WEIR_BROADCAST || kinds[k] == WEIR_BROADCAST_GATED;
+        weir_channel *p = open_kind(NAME, kinds[k], WEIR_PRODUCER, 65536), *c[3];
+        uint64_t next[3] = { 0, 0, 0 }, id = 0, seed = 7;
+        int consumers = many ? 3 : 1;
+        for (int i = 0; i < consumers; i++)
+            c[i] = come_again(kinds[k], 100u + (unsigned)i);
+        for (int round = 0; round < 30; round++) {
+            for (uint64_t n = support_random(&seed) % 20; n > 0; n--, id++)
+                CHECK_OK(send_id(p, id, WEIR_NOWAIT));
+            for (int i = 0; i < consumers; i++)
+                for (uint64_t n = support_random(&seed) % 30; n > 0 && next[i] < id; n--)
+                    receive_id(c[i], next[i]++);
+            for (int i = 0; i < consumers; i++) /* what is not released comes again */
+                if (next[i] < id && round % 3 == 0) {
+                    const void *msg;
+                    uint32_t len;
+                    CHECK_OK(weir_peek(c[i], &msg, &len, WEIR_NOWAIT));
+                }
+            for (int i = 0; i < consumers; i++)
+                CHECK_OK(weir_channel_close(c[i]));
+            for (int i = consumers; i-- > 0;) /* in another order */
+                c[i] = come_again(kinds[k], 100u + (unsigned)i);
+            if (round % 5 == 4) { /* nor does another producer begin anew */
+                CHECK_OK(weir_channel_close(p));
+                p = open_kind(NAME, kinds[k], WEIR_PRODUCER, 0);
+            }
+        }
+        for (int i = 0; i < consumers; i++) {
+            while (next[i] < id)
+                receive_id(c[i], next[i]++);
+            CHECK_OK(weir_channel_close(c[i]));
+        }
+        CHECK_OK(weir_channel_close(p));
+    }
+}
+
+Test(kinds_end, what_was_overwritten_while_nobody_was_there_is_counted_for_who_goes_on)
+{
+    (void)support_shm_dir();
+    weir_channel *p = open_kind(NAME, WEIR_BROADCAST, WEIR_PRODUCER, 4096), *c = come_again(WEIR_BROADCAST, 9);
+    for (uint64_t id = 0; id < 10; id++)
+        CHECK_OK(send_id(p, id, WEIR_NOWAIT));
+    for (uint64_t id = 0; id < 4; id++)
+        receive_id(c, id);
+    CHECK_OK(weir_channel_close(c));
+    for (uint64_t id = 10; id < 2000; id++)
+        CHECK_OK(send_id(p, id, WEIR_NOWAIT));
+    c = come_again(WEIR_BROADCAST, 9);
+    uint64_t got = 0;
+    uint32_t len;
+    CHECK_OK(weir_receive(c, &got, sizeof got, &len, WEIR_NOWAIT));
+    CHECK(got > 4 && got < 2000 - 4096 / 32 / 2 && message_of(c).lost == got - 4);
+    while (++got < 2000)
+        receive_id(c, got);
+    CHECK(facts_of(c).lost == 2000 - 4 - facts_of(c).messages);
+    weir_channel *other = come_again(WEIR_BROADCAST, 10); /* of another number: nothing to it */
+    CHECK_OK(weir_receive(other, &got, sizeof got, &len, WEIR_NOWAIT));
+    CHECK(got > 1900 && message_of(other).lost == 0);
+    CHECK_OK(weir_channel_close(other));
+    CHECK_OK(weir_channel_close(c));
+    CHECK_OK(weir_channel_close(p));
+}
+
+Test(kinds_end, who_goes_on_with_the_newest_value_does_not_get_it_twice)
+{
+    (void)support_shm_dir();
+    weir_channel *p = open_kind(NAME, WEIR_LATEST, WEIR_PRODUCER, 4096), *c = come_again(WEIR_LATEST, 9);
+    CHECK_OK(send_id(p, 1, WEIR_NOWAIT));
+    receive_id(c, 1);
+    CHECK_OK(weir_channel_close(c));
+    c = come_again(WEIR_LATEST, 9);
+    CHECK_STATUS(receive_nothing(c, WEIR_NOWAIT), WEIR_EMPTY);
+    CHECK_OK(send_id(p, 2, WEIR_NOWAIT));
+    receive_id(c, 2);
+    weir_channel *other = come_again(WEIR_LATEST, 0);
+    receive_id(other, 2);
+    CHECK_OK(weir_channel_close(other));
+    CHECK_OK(weir_channel_close(c));
+    CHECK_OK(weir_channel_close(p));
+}
+
+Test(kinds_end, who_goes_on_after_a_death_gets_what_was_not_released)
+{
+    (void)support_shm_dir();
+    const weir_kind kinds[] = { WEIR_BROADCAST, WEIR_BROADCAST_GATED };
+    for (size_t k = 0; k < sizeof kinds / sizeof kinds[0]; k++) {
+        weir_channel *p = open_kind(NAME, kinds[k], WEIR_PRODUCER, 65536), *other = come_again(kinds[k], 1);
+        struct gate sent = gate_make(), done = gate_make();
+        pid_t child = child_fork();
+        if (child == 0) {
+            weir_channel *c = come_again(kinds[k], 2);
+            const void *msg;
+            uint32_t len;
+            gate_open(done);
+            gate_wait(sent);
+            for (uint64_t id = 0; id < 5; id++)
+                receive_id(c, id);
+            CHECK_OK(weir_peek(c, &msg, &len, HELP_DEADLINE));
+            gate_open(done);
+            for (;;)
+                (void)pause();
+        }
+        gate_wait(done);
+        for (uint64_t id = 0; id < 10; id++)
+            CHECK_OK(send_id(p, id, WEIR_NOWAIT));
+        gate_open(sent);
+        gate_wait(done);
+        CHECK_OK(weir_channel_close(other)); /* its place is the first that is free */
+        child_kill(child);
+        weir_channel *c = come_again(kinds[k], 2);
+        receive_id(c, 5);
+        CHECK_OK(weir_channel_close(c));
+        CHECK_OK(weir_channel_close(p));
+        gate_close(sent);
+        gate_close(done);
+    }
+}
+
 /* ---- broadcast, gated ---- */
 
 Test(kinds_end, a_gated_producer_that_comes_first_keeps_a_lap_for_who_comes)

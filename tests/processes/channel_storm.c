@@ -6,6 +6,7 @@
 #include "ipc/channel_help.h"
 
 #include <inttypes.h>
+#include <weir/ipc/observer.h>
 
 #define NAME "storm"
 #define CAPACITY UINT64_C(4096)
@@ -338,6 +339,19 @@ static void wait_until_there(const struct third *keeper, int role)
     }
 }
 
+/* Whoever reads /proc/PID/maps of a killed process just then keeps its memory, its mappings and so its locks, for as long
+ * as that takes: a little behind waitpid. */
+static void wait_until_gone(const struct third *keeper, int role)
+{
+    int64_t deadline = help_now_ns() + PROGRESS_NS;
+    weir_participant participant;
+    uint32_t slot = role == 0 ? WEIR_CHANNEL_SLOT_PRODUCER : WEIR_CHANNEL_SLOT_CONSUMER;
+    do {
+        CHECK_OK(weir_participant_look(keeper->section, slot, &participant));
+        CHECK(help_now_ns() < deadline);
+    } while (participant.presence == WEIR_ALIVE);
+}
+
 static uint64_t kill_either_end(uint64_t count, uint64_t *seed)
 {
     struct third keeper;
@@ -367,6 +381,7 @@ static uint64_t kill_either_end(uint64_t count, uint64_t *seed)
         for (int role = 0; role < 2; role++)
             if (both || role == victim) {
                 CHECK(support_wait(child[role]) == -SIGKILL); /* it did not end by itself */
+                wait_until_gone(&keeper, role);
                 kills++;
             }
         if (at_work)
@@ -422,6 +437,19 @@ static void work_until_killed(const char *name, bool produces, weir_atomic_u64 *
     }
 }
 
+/* As wait_until_gone. */
+static void wait_until_unused(const char *name)
+{
+    int64_t deadline = help_now_ns() + PROGRESS_NS;
+    weir_observer *observer;
+    weir_status status;
+    while ((status = weir_observer_open(&observer, name, NULL)) == WEIR_OK) {
+        CHECK_OK(weir_observer_close(observer));
+        CHECK(help_now_ns() < deadline);
+    }
+    CHECK_STATUS(status, WEIR_E_NOT_FOUND);
+}
+
 static uint64_t kill_both_ends(const char *dir, uint64_t rounds, uint64_t *seed)
 {
     weir_atomic_u64 *progress = share_pages(4096);
@@ -448,6 +476,8 @@ static uint64_t kill_both_ends(const char *dir, uint64_t rounds, uint64_t *seed)
             for (int side = 0; side < 2; side++, kills++)
                 CHECK(support_wait(child[i][side]) == -SIGKILL);
         CHECK(support_entries(dir, false) >= NAMES);
+        for (int i = 0; i < NAMES; i++)
+            wait_until_unused(name[i]);
         if (round % 2 == 0)
             for (int i = 0; i < NAMES; i++)
                 fresh_and_usable(name[i]);

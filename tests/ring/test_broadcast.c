@@ -484,6 +484,53 @@ Test(broadcast, a_late_reader_begins_in_the_last_eighth_and_in_a_new_ring_at_the
     free(b.mem);
 }
 
+Test(broadcast, who_resumes_gets_the_next_record_or_hears_exactly_what_is_lost)
+{
+    for (size_t start = 0; start < STARTS; start++) {
+        cast b;
+        uint64_t first_number = starts[start] & ~UINT64_C(7), held = 0, lost_some = 0;
+        open_cast(&b, CAPACITY, first_number, first_number);
+        for (uint64_t seq = 0; seq < 60; seq++) {
+            CHECK_OK(put(&b, seq, length(seq, 100), false));
+            for (uint64_t stopped = 0; stopped <= seq + 1; stopped++) {
+                weir_broadcast_reader next;
+                CHECK_OK(weir_broadcast_reader_resume(&next, b.mem, b.bytes, first_number + stopped));
+                uint64_t from = next.number - first_number;
+                cr_assert(from >= stopped && from <= seq + 1 && next.lost == from - stopped, "%llu of %llu, from %llu",
+                          (unsigned long long)stopped, (unsigned long long)seq, (unsigned long long)from);
+                cr_assert(next.lost == 0 || b.w.pos - next.pos > CAPACITY / 2 - 128); /* what is there is not lost */
+                held += next.lost == 0;
+                lost_some += next.lost != 0;
+                if (from > seq)
+                    expect_not(&next, WEIR_EMPTY);
+                for (uint64_t lost = next.lost; from <= seq; from++, lost = 0)
+                    expect_of(&next, from, length(from, 100), lost);
+            }
+        }
+        cr_assert(held > 100 && lost_some > 100);
+        free(b.mem);
+    }
+}
+
+Test(broadcast, who_resumes_at_a_number_that_never_was_begins_among_what_there_is)
+{
+    cast b;
+    open_cast(&b, CAPACITY, 0, 1000);
+    for (uint64_t seq = 0; seq < 100; seq++)
+        CHECK_OK(put(&b, seq, 16, false));
+    const uint64_t never[] = { 0, 999, 1101, 2000, UINT64_MAX, UINT64_MAX / 2 + 1000, UINT64_MAX / 2 + 1200 };
+    for (size_t i = 0; i < sizeof never / sizeof never[0]; i++) {
+        weir_broadcast_reader r;
+        CHECK_OK(weir_broadcast_reader_resume(&r, b.mem, b.bytes, never[i]));
+        cr_assert(r.number > 1000 && r.number <= 1100);
+    }
+    weir_broadcast_reader r;
+    weir_store_rlx(weir_word_at(b.mem, WEIR_BROADCAST_CONTROL + b.w.pos % CAPACITY - 32), 5); /* the newest's header */
+    CHECK_STATUS(weir_broadcast_reader_resume(&r, b.mem, b.bytes, 1100), WEIR_E_CORRUPT);
+    expect_not(&r, WEIR_E_CORRUPT);
+    free(b.mem);
+}
+
 Test(broadcast, readers_may_map_it_read_only)
 {
     cast b = { .bytes = weir_broadcast_footprint(CAPACITY) };
