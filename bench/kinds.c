@@ -11,7 +11,7 @@ const struct kind kinds[] = {
     { "mpsc", { "weir-mpsc" }, BENCH_MPSC, true, false },
     { "mpsc-ordered", { "weir-mpsc-ordered" }, BENCH_MPSC, true, false },
     { "mpmc", { "weir-mpmc", "weir-mpmc-in-place" }, BENCH_MPMC, true, true },
-    { "gated", { "weir-gated" }, BENCH_BROADCAST, false, true },
+    { "gated", { "weir-gated", "weir-gated-in-place" }, BENCH_BROADCAST, false, true },
     { "broadcast", { "weir-broadcast" }, BENCH_BROADCAST, false, true },
     { "latest", { "weir-latest" }, BENCH_BROADCAST, false, true },
     { "mailbox", { "weir-mailbox" }, BENCH_MPSC, true, false },

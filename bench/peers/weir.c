@@ -187,6 +187,8 @@ static const struct system systems[] = {
            in_place),
     SYSTEM("weir-gated", "channel, broadcast-gated", WEIR_BROADCAST_GATED, BENCH_BROADCAST | BENCH_BATCH | BENCH_LATENCY,
            copies),
+    SYSTEM("weir-gated-in-place", "channel, broadcast-gated, reserve and peek", WEIR_BROADCAST_GATED,
+           BENCH_BROADCAST | BENCH_BATCH | BENCH_LATENCY, in_place),
     SYSTEM("weir-broadcast", "channel, broadcast (lossy)", WEIR_BROADCAST, BENCH_BROADCAST | BENCH_LOSSY, copies),
 };
 
