@@ -492,12 +492,6 @@ static inline void weir_spsc_release(weir_spsc_consumer *c)
     weir_store_rel(c->head, c->pos);
 }
 
-WEIR_INLINE void weir_spsc_copy_word(unsigned char *to, const unsigned char *from)
-{
-    memcpy(to, from, 8);
-    weir_fence_compiler(); /* or several become one */
-}
-
 /* Short messages go out word by word: whoever reads the words of what was copied 16 bytes at a time waits for them
  * (ring/README.md). */
 WEIR_INLINE void weir_spsc_copy_out(void *buffer, const void *msg, uint64_t len)
