@@ -138,8 +138,7 @@ static weir_status send_some(weir_channel *channel, const unsigned char *msgs, u
     }
     kind->flush(channel);
     weir_channel_tally(channel_cold(channel), WEIR_COUNT_MESSAGES, *sent);
-    if (*sent != 0)
-        weir_channel_published(channel);
+    weir_channel_published(channel); /* also where that was a batch of before alone */
     return status;
 }
 
