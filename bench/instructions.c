@@ -59,6 +59,7 @@ static bool ring(void)
 #define SEND(c) weir_send(c, message, BYTES, WEIR_NOWAIT)
 #define RECEIVE(c) weir_receive(c, message, BYTES, &len, WEIR_NOWAIT)
 #define IN_PLACE(c) (weir_reserve(c, BYTES, &slot, WEIR_NOWAIT) == WEIR_OK && weir_commit(c, BYTES) == WEIR_OK)
+#define SEND_SOME(c) (i % ARRAY != 0 || weir_send_array(c, array, BYTES, ARRAY, &len, WEIR_NOWAIT) == WEIR_OK)
 #define LOOK(c) (weir_peek(c, &seen, &len, WEIR_NOWAIT) == WEIR_OK && weir_release(c) == WEIR_OK)
 
 /* The calls are the same, the ways through them are not: each kind has functions of its own. */
@@ -78,8 +79,8 @@ COUNTED(mpsc_peek_release, weir_channel *c, LOOK(c))
 COUNTED(mpsc_ordered_peek_release, weir_channel *c, LOOK(c))
 COUNTED(mpmc_peek_release, weir_channel *c, LOOK(c))
 COUNTED(gated_peek_release, weir_channel *c, LOOK(c))
-COUNTED(spsc_send_array, weir_channel *c, i % ARRAY != 0 ||
-        weir_send_array(c, array, BYTES, ARRAY, &len, WEIR_NOWAIT) == WEIR_OK)
+COUNTED(spsc_send_array, weir_channel *c, SEND_SOME(c))
+COUNTED(gated_send_array, weir_channel *c, SEND_SOME(c))
 COUNTED(spsc_receive_more, weir_channel *c, weir_receive_more(c, message, BYTES, &len, WEIR_NOWAIT) == WEIR_OK)
 
 static weir_channel *latest_reader;
@@ -89,17 +90,19 @@ typedef bool counted(weir_channel *channel);
 
 static const struct {
     weir_kind kind;
-    counted *send, *receive, *reserve, *peek; /* NULL: it has none */
+    counted *send, *receive, *reserve, *peek, *array; /* NULL: it has none, or none is counted */
 } kinds[] = {
-    { WEIR_SPSC, counted_spsc_send, counted_spsc_receive, counted_spsc_reserve_commit, counted_spsc_peek_release },
-    { WEIR_MPSC, counted_mpsc_send, counted_mpsc_receive, counted_mpsc_reserve_commit, counted_mpsc_peek_release },
+    { WEIR_SPSC, counted_spsc_send, counted_spsc_receive, counted_spsc_reserve_commit, counted_spsc_peek_release,
+      counted_spsc_send_array },
+    { WEIR_MPSC, counted_mpsc_send, counted_mpsc_receive, counted_mpsc_reserve_commit, counted_mpsc_peek_release, NULL },
     { WEIR_MPSC_ORDERED, counted_mpsc_ordered_send, counted_mpsc_ordered_receive, counted_mpsc_ordered_reserve_commit,
-      counted_mpsc_ordered_peek_release },
-    { WEIR_MPMC, counted_mpmc_send, counted_mpmc_receive, counted_mpmc_reserve_commit, counted_mpmc_peek_release },
-    { WEIR_BROADCAST, counted_broadcast_send, counted_broadcast_receive, counted_broadcast_reserve_commit, NULL },
+      counted_mpsc_ordered_peek_release, NULL },
+    { WEIR_MPMC, counted_mpmc_send, counted_mpmc_receive, counted_mpmc_reserve_commit, counted_mpmc_peek_release, NULL },
+    { WEIR_BROADCAST, counted_broadcast_send, counted_broadcast_receive, counted_broadcast_reserve_commit, NULL,
+      NULL },
     { WEIR_BROADCAST_GATED, counted_gated_send, counted_gated_receive, counted_gated_reserve_commit,
-      counted_gated_peek_release },
-    { WEIR_LATEST, NULL, NULL, NULL, NULL },
+      counted_gated_peek_release, counted_gated_send_array },
+    { WEIR_LATEST, NULL, NULL, NULL, NULL, NULL },
 };
 
 static bool do_kind(unsigned index, weir_channel *producer, weir_channel *consumer)
@@ -110,8 +113,10 @@ static bool do_kind(unsigned index, weir_channel *producer, weir_channel *consum
     }
     bool good = kinds[index].send(producer) && kinds[index].receive(consumer) && kinds[index].reserve(producer) &&
                 (kinds[index].peek != NULL ? kinds[index].peek : kinds[index].receive)(consumer);
+    if (good && kinds[index].array != NULL)
+        good = kinds[index].array(producer);
     if (good && kinds[index].kind == WEIR_SPSC)
-        good = counted_spsc_send_array(producer) && counted_spsc_receive_more(consumer);
+        good = counted_spsc_receive_more(consumer);
     return good;
 }
 

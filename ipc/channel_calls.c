@@ -124,22 +124,16 @@ static weir_status send_some(weir_channel *channel, const unsigned char *msgs, u
     *sent = 0;
     if (!serves(channel, WEIR_PRODUCER))
         return WEIR_E_STATE;
-    bool lane = channel->tx.capacity != 0;
     weir_status status = WEIR_OK;
-    while (*sent < count && status == WEIR_OK) {
-        uint32_t some = 0;
-        if (lane)
-            status = weir_spsc_push_array(&channel->tx, msgs + *sent * len, len, count - *sent, &some);
-        else
-            some = (status = kind->put(channel, msgs + *sent * len, len, true)) == WEIR_OK;
-        *sent += some;
-        if (lane && status == WEIR_FULL) /* of broadcast-gated the lane does not know who gates */
-            status = kind->place(channel, len);
+    if (kind->put_array != NULL)
+        status = kind->put_array(channel, msgs, len, count, sent);
+    for (; kind->put_array == NULL && *sent < count && status == WEIR_OK; msgs += len) {
+        status = kind->put(channel, msgs, len, true);
+        *sent += status == WEIR_OK;
     }
     kind->flush(channel);
     weir_channel_tally(channel_cold(channel), WEIR_COUNT_MESSAGES, *sent);
-    if (*sent != 0)
-        weir_channel_published(channel);
+    weir_channel_published(channel); /* also where that was a batch of before alone */
     return status;
 }
 

@@ -40,6 +40,8 @@ struct channel_kind {
     void (*detach)(weir_channel *channel); /* NULL: nothing is to be done */
 
     weir_status (*put)(weir_channel *channel, const void *msg, uint64_t len, bool more);
+    /* All that fit, at once; *sent of them.  NULL: put, one by one, is as fast. */
+    weir_status (*put_array)(weir_channel *channel, const void *msgs, uint64_t len, uint32_t count, uint32_t *sent);
     weir_status (*reserve)(weir_channel *channel, uint64_t len, void **slot);
     weir_status (*commit)(weir_channel *channel, uint64_t len, bool more);
     void (*flush)(weir_channel *channel);
@@ -77,6 +79,8 @@ extern const struct channel_kind weir_channel_spsc, weir_channel_mpsc, weir_chan
 
 /* The calls of a producer whose handle is channel->tx: a lane of its own. */
 weir_status weir_channel_lane_put(weir_channel *channel, const void *msg, uint64_t len, bool more);
+weir_status weir_channel_lane_put_array(weir_channel *channel, const void *msgs, uint64_t len, uint32_t count,
+                                        uint32_t *sent);
 weir_status weir_channel_lane_reserve(weir_channel *channel, uint64_t len, void **slot);
 weir_status weir_channel_lane_commit(weir_channel *channel, uint64_t len, bool more);
 void weir_channel_lane_flush(weir_channel *channel);

@@ -58,7 +58,7 @@ static weir_status attach(weir_channel *channel, void *ring, uint64_t bytes, con
         return status;
     if (cold->came_first && !cold->resumes) /* it was there for all of them: the ring's first has number 0 */
         r->lost += r->number;
-    weir_channel_progress(channel, r->number);
+    weir_channel_progress(channel, r->number - r->lost); /* who goes on here hears of the loss, if this one does not */
     return r->capacity != shape->capacity ? WEIR_E_MISMATCH : WEIR_OK;
 }
 

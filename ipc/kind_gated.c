@@ -140,6 +140,17 @@ static weir_status put(weir_channel *channel, const void *msg, uint64_t len, boo
     return status;
 }
 
+/* Asked before, because the lane by itself does not know who gates: so that all that fit appear at once.  Padding is less than
+ * a record. */
+static weir_status put_array(weir_channel *channel, const void *msgs, uint64_t len, uint32_t count, uint32_t *sent)
+{
+    const weir_spsc_producer *lane = &channel->tx;
+    if (len <= lane->record_max &&
+        lane->limit_pos - lane->pos < weir_spsc_size(len) * (count + UINT64_C(1)) + WEIR_SPSC_HEADER)
+        (void)ask(channel, len); /* what it finds wrong, the lane says too */
+    return weir_channel_lane_put_array(channel, msgs, len, count, sent);
+}
+
 static weir_status reserve(weir_channel *channel, uint64_t len, void **slot)
 {
     weir_status status = weir_channel_lane_reserve(channel, len, slot);
@@ -211,6 +222,7 @@ const struct channel_kind weir_channel_broadcast_gated = {
     .attach = attach,
     .detach = detach,
     .put = put,
+    .put_array = put_array,
     .reserve = reserve,
     .commit = weir_channel_lane_commit,
     .flush = weir_channel_lane_flush,

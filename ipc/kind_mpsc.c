@@ -143,6 +143,7 @@ static weir_status ready(weir_channel *channel)
     .grow = weir_mpsc_grow,               \
     .attach = attach,                     \
     .put = weir_channel_lane_put,         \
+    .put_array = weir_channel_lane_put_array, \
     .reserve = weir_channel_lane_reserve, \
     .commit = weir_channel_lane_commit,   \
     .flush = weir_channel_lane_flush,     \

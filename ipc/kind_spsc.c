@@ -8,6 +8,12 @@ weir_status weir_channel_lane_put(weir_channel *channel, const void *msg, uint64
     return weir_spsc_put(&channel->tx, msg, len, more);
 }
 
+weir_status weir_channel_lane_put_array(weir_channel *channel, const void *msgs, uint64_t len, uint32_t count,
+                                        uint32_t *sent)
+{
+    return weir_spsc_push_array(&channel->tx, msgs, len, count, sent);
+}
+
 weir_status weir_channel_lane_reserve(weir_channel *channel, uint64_t len, void **slot)
 {
     return weir_spsc_reserve(&channel->tx, len, slot);
@@ -117,6 +123,7 @@ const struct channel_kind weir_channel_spsc = {
     .init = init,
     .attach = attach,
     .put = weir_channel_lane_put,
+    .put_array = weir_channel_lane_put_array,
     .reserve = weir_channel_lane_reserve,
     .commit = weir_channel_lane_commit,
     .flush = weir_channel_lane_flush,

@@ -7,8 +7,9 @@
 #define RECORDS 192u
 #define BYTES_MAX 128u
 #define LENGTHS 6u
+#define BOUNDARIES (2 * RECORDS)
 
-enum what { PUSH, PUSH_MORE, FLUSH, COMMIT, COMMIT_MORE, WRITER_ATTACH, READ, READY, READER_ATTACH };
+enum what { PUSH, PUSH_MORE, FLUSH, COMMIT, COMMIT_MORE, WRITER_ATTACH, READ, READY, READER_ATTACH, READER_RESUME };
 
 /* The model counts records from the ring's first. */
 typedef struct scene {
@@ -22,9 +23,12 @@ typedef struct scene {
     uint64_t limit[2];
     uint32_t anchor[2]; /* the newest boundary that is remembered */
     uint64_t anchors[2];
+    uint32_t boundary[BOUNDARIES]; /* all there have been; the newest is anchor[1] */
     uint32_t next, own; /* the reader's next record; the operation's first */
     /* the operation's arguments, and what it gave */
     uint32_t own_len, reserved, size, got;
+    uint32_t wanted, published; /* where to resume; and of what was there before that, the records */
+    uint64_t remembered;        /* and the boundaries */
     uint64_t lost;
     weir_status expected, status;
     unsigned char in[BYTES_MAX], out[BYTES_MAX];
@@ -72,7 +76,8 @@ static bool model_place(scene *s, uint64_t len)
         return false;
     s->limit[1] = (end + step - 1) / step * step;
     s->anchor[1] = s->committed[0];
-    s->anchors[1]++;
+    CHECK(s->anchors[1] < BOUNDARIES);
+    s->boundary[s->anchors[1]++] = s->anchor[1];
     return true;
 }
 
@@ -150,6 +155,28 @@ static void expect_begun(scene *s, uint32_t low, uint32_t high)
     s->next = (uint32_t)at;
 }
 
+/* The newest boundary that is not behind the record, or else the oldest that is still there. */
+static uint32_t boundary_of(const scene *s, uint32_t record)
+{
+    uint64_t i = s->anchors[1] - 1;
+    while (i > 0 && s->boundary[i] > record && !overtaken(s, s->boundary[i - 1]))
+        i--;
+    return s->boundary[i];
+}
+
+/* A reader that resumed is where it wanted to be, or behind the last record there was, or has lost exactly what no
+ * boundary leads to any more.  One that is overtaken meanwhile goes on as in read, at no later boundary than the newest. */
+static void expect_resumed(scene *s)
+{
+    uint32_t at = (uint32_t)(s->r.number - s->start_number), wanted = s->wanted;
+    CHECK(at <= s->count && s->r.pos == s->pos[at]);
+    CHECK(s->lost == (at > wanted ? at - wanted : 0));
+    CHECK(at >= wanted || at >= s->published);
+    CHECK(at <= wanted || at <= s->anchor[1]);
+    CHECK(at <= wanted || boundary_of(s, wanted) > wanted || s->anchors[1] != s->remembered);
+    s->next = at;
+}
+
 static void new_reader(crash_world *w, scene *s)
 {
     CHECK_OK(weir_broadcast_reader_attach(&s->r, w->memory, w->bytes));
@@ -159,6 +186,7 @@ static void new_reader(crash_world *w, scene *s)
 
 /* ---- start states ---- */
 
+#define RESUMES 8u
 #define START_STATES (UINT64_C(2) * 32 * 4 * 9 * 4 * 2 * 3 * 4)
 
 static uint64_t length_by(const scene *s, uint64_t choice)
@@ -251,10 +279,22 @@ static void make_writer(crash_world *w, unsigned what, uint64_t state)
         s->committed[1] = s->count;
 }
 
+/* Where the reader is; at, before and behind the newest boundary; all that was, and what is not written yet. */
+static uint32_t wanted_by(const scene *s, uint64_t choice)
+{
+    const uint32_t wanted[RESUMES] = { s->next, 0, s->anchor[1], s->anchor[1] + 1, s->anchor[1] - (s->anchor[1] > 0),
+                                       s->committed[0] / 2, s->committed[0], s->committed[0] + 2 };
+    return wanted[choice];
+}
+
 static void make_reader(crash_world *w, unsigned what, uint64_t state)
 {
     scene *s = scene_of(w);
     make_start(w, what, state % START_STATES);
+    s->published = s->committed[0];
+    s->remembered = s->anchors[1];
+    if (what == READER_RESUME)
+        s->wanted = wanted_by(s, state / START_STATES);
     bool there = s->r.number - s->start_number < s->committed[0];
     s->size = BYTES_MAX;
     if (what == READY)
@@ -314,6 +354,14 @@ static void run_ready(crash_world *w) { scene_of(w)->status = weir_broadcast_rea
 static void run_reader_attach(crash_world *w)
 {
     scene_of(w)->status = weir_broadcast_reader_attach(&scene_of(w)->r, w->memory, w->bytes);
+}
+
+static void run_reader_resume(crash_world *w)
+{
+    scene *s = scene_of(w);
+    s->status = weir_broadcast_reader_resume(&s->r, w->memory, w->bytes, s->start_number + s->wanted);
+    s->lost = s->r.lost; /* it is for expect_resumed, not for who reads on */
+    s->r.lost = 0;
 }
 
 /* ---- what must hold ---- */
@@ -403,6 +451,11 @@ static unsigned returned(crash_world *w)
     }
     if (s->what == READER_ATTACH)
         expect_begun(s, s->anchor[1], s->anchor[1]);
+    if (s->what == READER_RESUME) {
+        uint32_t held = boundary_of(s, s->wanted), end = s->wanted < s->published ? s->wanted : s->published;
+        expect_resumed(s);
+        CHECK(s->next == (held > end ? held : end));
+    }
     CHECK(s->status != WEIR_E_TOO_SMALL || s->got == s->len[s->next]);
     return (unsigned)(s->committed[1] != s->committed[0]) + (s->limit[1] != s->limit[0]) +
            (s->anchors[1] != s->anchors[0]);
@@ -438,10 +491,12 @@ static void others(crash_world *w, uint64_t choice)
 static void resumed_reader(crash_world *w)
 {
     scene *s = scene_of(w);
-    bool any = s->status == WEIR_OK || (s->status == WEIR_EMPTY && s->what != READER_ATTACH);
+    bool any = s->status == WEIR_OK || (s->status == WEIR_EMPTY && s->what < READER_ATTACH);
     CHECK(any || (s->status == WEIR_E_TOO_SMALL && s->size < BYTES_MAX)); /* never AGAIN: the writer has stopped */
     if (s->what == READER_ATTACH)
         expect_begun(s, s->anchor[0] < s->next ? s->anchor[0] : 0, s->anchor[1]);
+    if (s->what == READER_RESUME)
+        expect_resumed(s);
     if (s->what == READ && s->status == WEIR_OK)
         expect_got(s, s->out, s->got, s->lost);
     if (s->what == READY && s->expected == WEIR_OK)
@@ -481,6 +536,7 @@ static const crash_operation operations[] = {
     READER(read, READ, START_STATES * 2),
     READER(ready, READY, START_STATES),
     READER(reader_attach, READER_ATTACH, START_STATES),
+    READER(reader_resume, READER_RESUME, START_STATES * RESUMES),
 };
 
 const crash_ring crash_ring_broadcast = {

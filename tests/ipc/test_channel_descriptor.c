@@ -77,6 +77,27 @@ Test(channel_descriptor, is_readable_until_nothing_was_found_and_again_with_the_
     CHECK(support_entries(getenv("WEIR_SHM_DIR"), true) == 0);
 }
 
+Test(channel_descriptor, tells_of_a_batch_that_an_array_published_of_which_nothing_was_sent)
+{
+    support_shm_dir();
+    FOR_EACH_KIND(k) {
+        weir_channel *c = open_kind(NAME, k->kind, WEIR_CONSUMER, 4096), *p = open_kind(NAME, k->kind, WEIR_PRODUCER, 4096);
+        uint64_t id = 7;
+        uint32_t sent;
+        int fd = descriptor_of(c);
+        for (uint32_t count = 0; count < 2; count++) { /* an empty one, and one that is too long */
+            CHECK(falls_silent(c, fd));
+            CHECK_OK(weir_send_more(p, &id, sizeof id, WEIR_NOWAIT));
+            CHECK_STATUS(weir_send_array(p, &id, count == 0 ? 8 : 1 << 20, count, &sent, WEIR_NOWAIT),
+                         count == 0 ? WEIR_OK : WEIR_E_TOO_LARGE);
+            CHECK(is_readable(fd, 1000) && take_all(c) == 1);
+        }
+        CHECK_OK(weir_channel_close(p));
+        CHECK_OK(weir_channel_close(c));
+    }
+    CHECK(support_entries(getenv("WEIR_SHM_DIR"), true) == 0);
+}
+
 Test(channel_descriptor, of_a_producer_tells_of_room)
 {
     support_shm_dir();
