@@ -90,6 +90,7 @@ struct channel_cold {
     const struct channel_beside *beside; /* NULL: nothing */
     weir_channel *waits_beside;  /* whose waits look at this channel besides; set before the first of them */
     weir_atomic_u32 beside_waits; /* one does */
+    bool told_elsewhere;         /* a mailbox's sender: its layer tells the caller of ends, and traces that */
     uint32_t record_bytes;          /* stated by this handle */
     uint32_t armings;             /* how often it has announced that it sleeps */
     bool crowded;                 /* the last yield let others run: there are more processes than processors */

@@ -252,7 +252,8 @@ weir_status weir_channel_look_at_end(const struct channel_wait *w, int64_t now)
         return end;
     cold->reported = cold->ended;
     cold->reported_deaths = cold->ended_deaths;
-    WEIR_PROBE3(peer_end, weir_section_name(cold->section), (int)cold->role, (int)end);
+    if (!cold->told_elsewhere)
+        WEIR_PROBE3(peer_end, weir_section_name(cold->section), (int)cold->role, (int)end);
     return end;
 }
 

@@ -142,6 +142,7 @@ weir_status weir_mailbox_open(weir_mailbox **out, const char *name, const weir_m
         return weir_fail(WEIR_E_NO_MEMORY, "no memory for a mailbox's handle (MADV_WIPEONFORK: Linux 4.14)");
     struct mailbox_state *state = mailbox_state(mailbox);
     state->wait = options->wait;
+    state->mode = options->mode;
     state->is_private = name == NULL;
     state->kept.size = options->kept_bytes != 0 ? options->kept_bytes : WEIR_MAILBOX_KEPT;
     state->kept.memory = malloc(state->kept.size);

@@ -19,6 +19,9 @@
  *           received stays for the next owner (WEIR_KEEP), or is dropped by it (WEIR_DISCARD).  A killed owner receives
  *           nothing twice, but its successor may what it had not released: the message in hand, and all since a call
  *           kept messages (weir_sender_call).
+ * Users:    as sections (section.h): an owner answers into mailboxes of its own user or root, whose mode is no wider than
+ *           what it stated for its own; others are WEIR_E_PERMISSION.  Another user's Local one, and so one without a
+ *           name, it cannot find: WEIR_CLOSED.
  * Fork:     in a child every call on a handle of the parent returns WEIR_E_FORKED, but close, which frees the child's
  *           copy.
  * Hostile:  every message is copied before it is looked at.  One whose head no weir writes is dropped and counted.  An

@@ -39,6 +39,7 @@ struct mailbox_state {
     uint32_t generation; /* and generation */
     weir_undelivered undelivered;
     weir_wait wait;
+    uint32_t mode; /* the widest that is accepted: of its own section, and of those that answers go to */
     bool is_private;
     uint32_t senders; /* whose answers come here */
     uint64_t calls;   /* number of the last one */

@@ -61,10 +61,11 @@ static weir_status open_box(struct mailbox_state *state, const weir_address *to,
         memcpy(name, to->name, sizeof name);
     else
         (void)snprintf(name, sizeof name, MAILBOX_PRIVATE_NAME, (unsigned long long)to->owner);
-    weir_status status = weir_section_open(&held, name, &(weir_section_options){ .content = WEIR_CHANNEL_CONTENT });
+    weir_status status = weir_section_open(&held, name, &(weir_section_options){ .content = WEIR_CHANNEL_CONTENT,
+                                                                                 .mode = state->mode });
     if (status != WEIR_OK)
         return status == WEIR_E_NOT_FOUND ? WEIR_CLOSED : status;
-    weir_mailbox_options options = { .wait = state->wait };
+    weir_mailbox_options options = { .wait = state->wait, .mode = state->mode };
     status = weir_mailbox_channel(channel, name, WEIR_PRODUCER, &options, 0, 0);
     (void)weir_section_close(held);
     if (status != WEIR_OK)

@@ -124,6 +124,7 @@ static weir_status join(struct sender_state *state, const char *name, const weir
                                       state->head_bytes);
     if (status != WEIR_OK)
         return status;
+    channel_cold(state->channel)->told_elsewhere = true;
     weir_participant owner;
     status = weir_mailbox_owner(state->channel, true, &owner);
     if (status != WEIR_OK)

@@ -34,8 +34,8 @@ typedef struct weir_counts {
     uint64_t recovered; /* how often it saw to what a dead participant had left */
 } weir_counts;
 
-/* What a position says.  In bytes of the ring since it was made, headers and padding included; MPMC: in messages;
- * LATEST: in values. */
+/* What a position says.  In bytes of the ring since it was made, headers and padding included; MPMC, and a consumer of
+ * BROADCAST: in messages; LATEST: in values. */
 typedef enum weir_position {
     WEIR_POSITION_NONE = 0,      /* the ring keeps none for this place, or there is no ring yet */
     WEIR_POSITION_PUBLISHED = 1, /* a producer's: so far it has published, at least (BROADCAST: less than an eighth of

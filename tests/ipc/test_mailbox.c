@@ -485,6 +485,28 @@ Test(mailbox, a_reply_to_a_killed_sender_is_died)
     CHECK(support_entries(dir, true) == 0);
 }
 
+/* Users of a group share mailboxes by mode: what the owner accepts for its own it accepts for those it answers to. */
+Test(mailbox, an_owner_answers_into_mailboxes_of_the_mode_that_it_stated)
+{
+    (void)support_shm_dir();
+    for (int stated = 0; stated < 2; stated++) {
+        weir_mailbox_options shared = { .mode = 0660 };
+        weir_mailbox *mailbox, *back;
+        CHECK_OK(weir_mailbox_open(&mailbox, NAME, stated ? &shared : NULL));
+        CHECK_OK(weir_mailbox_open(&back, "Local/back", &shared));
+        weir_sender *sender;
+        CHECK_OK(weir_sender_open(&sender, NAME, back, &shared));
+        post_id(sender, 1);
+        weir_mail mail = get_id(mailbox, 1);
+        CHECK_STATUS(answer_id(mailbox, &mail, 2), stated ? WEIR_OK : WEIR_E_PERMISSION);
+        if (stated)
+            (void)get_id(back, 2);
+        CHECK_OK(weir_sender_close(sender));
+        CHECK_OK(weir_mailbox_close(back));
+        CHECK_OK(weir_mailbox_close(mailbox));
+    }
+}
+
 Test(mailbox, a_reply_into_a_full_mailbox_waits_as_long_as_it_may)
 {
     (void)support_shm_dir();
