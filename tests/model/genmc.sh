@@ -172,7 +172,7 @@ done
 # function with a call by pointer, or of memset or memcpy, or a thread-local variable, nor one that calls such a one.  So
 # the calls by a channel's kind go to the functions in the harness's table, that of told (ipc/watch.h) to the harness's,
 # and those of reach (ring/lanes.c) and of look (ipc/channel_wait.c), which no harness sets, to nothing.
-calls='put reserve commit flush place drained want peek pop release in_hand next ready recover'
+calls='put put_array reserve commit flush place drained want peek pop release in_hand next ready recover'
 direct_calls() {
     table=$layers/tests/model/$harness.c
     grep -q '^static const struct channel_kind' "$table" || table=$layers/ipc/kind_spsc.c

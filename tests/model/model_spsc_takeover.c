@@ -56,7 +56,9 @@ static void succeed_producer(weir_spsc_producer *producer, unsigned former)
 {
     MODEL_ASSERT(weir_spsc_producer_attach(producer, rig.ring, sizeof rig.ring) == WEIR_OK);
     unsigned there = records_until(producer->pos);
-    unsigned last = way == PAIRS && rig.pushed + 2 <= rig.plan->count ? 2 : 1; /* that its last call pushed */
+    unsigned last = 1; /* that its last call pushed */
+    if (way == PAIRS && rig.pushed + 2 <= rig.plan->count)
+        last = 2;
     MODEL_ASSERT(there == rig.pushed || (model_killed(former) && there == rig.pushed + last));
     if (model_killed(former))
         model_reached(there == rig.pushed ? MARK_KILLED : MARK_OTHER);
