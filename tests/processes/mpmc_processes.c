@@ -79,7 +79,8 @@ static uint32_t look_after(stage *s, pid_t pids[ENDS])
     return there;
 }
 
-static void play(uint32_t slots, uint64_t records, uint64_t seed)
+/* How many records came again. */
+static uint64_t play(uint32_t slots, uint64_t records, uint64_t seed)
 {
     weir_mpmc_shape shape = { PRODUCERS, CONSUMERS, slots, WORK_RECORD_MAX };
     uint64_t bytes = weir_mpmc_footprint(&shape);
@@ -99,17 +100,19 @@ static void play(uint32_t slots, uint64_t records, uint64_t seed)
             CHECK(kill(pids[id], SIGKILL) == 0);
     }
     work_check(s.b, s.mem);
+    uint64_t again = weir_load_rlx(&s.b->again);
     printf("%u slots: %llu records of each producer, %llu killed, %llu redelivered\n", slots,
-           (unsigned long long)s.b->records, (unsigned long long)s.kills,
-           (unsigned long long)weir_load_rlx(&s.b->again));
-    CHECK(s.kills > 0 && weir_load_rlx(&s.b->again) > 0);
+           (unsigned long long)s.b->records, (unsigned long long)s.kills, (unsigned long long)again);
+    CHECK(s.kills > 0);
     CHECK(munmap(s.mem, bytes) == 0 && munmap(s.b, sizeof(work_board)) == 0);
+    return again;
 }
 
 int main(void)
 {
-    uint64_t seed = support_seed();
+    uint64_t seed = support_seed(), again = 0;
     for (uint32_t slots = 8; slots <= 256; slots *= 4)
-        play(slots, support_count(30000), support_random(&seed));
+        again += play(slots, support_count(60000), support_random(&seed));
+    CHECK(again > 0); /* of the fewest slots there may be none: little is in hands there */
     return 0;
 }
