@@ -125,11 +125,13 @@ static weir_status send_some(weir_channel *channel, const unsigned char *msgs, u
     if (!serves(channel, WEIR_PRODUCER))
         return WEIR_E_STATE;
     weir_status status = WEIR_OK;
-    if (kind->put_array != NULL)
+    if (kind->put_array != NULL) {
         status = kind->put_array(channel, msgs, len, count, sent);
-    for (; kind->put_array == NULL && *sent < count && status == WEIR_OK; msgs += len) {
-        status = kind->put(channel, msgs, len, true);
-        *sent += status == WEIR_OK;
+    } else {
+        for (; *sent < count && status == WEIR_OK; msgs += len) {
+            status = kind->put(channel, msgs, len, true);
+            *sent += status == WEIR_OK;
+        }
     }
     kind->flush(channel);
     weir_channel_tally(channel_cold(channel), WEIR_COUNT_MESSAGES, *sent);

@@ -140,13 +140,10 @@ static weir_status put(weir_channel *channel, const void *msg, uint64_t len, boo
     return status;
 }
 
-/* Asked before, because the lane by itself does not know who gates: so that all that fit appear at once.  Padding is less than
- * a record. */
+/* As weir_broadcast_gated_push_array, but that the channel asks, which keeps what it holds. */
 static weir_status put_array(weir_channel *channel, const void *msgs, uint64_t len, uint32_t count, uint32_t *sent)
 {
-    const weir_spsc_producer *lane = &channel->tx;
-    if (len <= lane->record_max &&
-        lane->limit_pos - lane->pos < weir_spsc_size(len) * (count + UINT64_C(1)) + WEIR_SPSC_HEADER)
+    if (weir_broadcast_gated_asks_for(&channel->gated_tx, len, count))
         (void)ask(channel, len); /* what it finds wrong, the lane says too */
     return weir_channel_lane_put_array(channel, msgs, len, count, sent);
 }

@@ -101,8 +101,8 @@ WEIR_API weir_status weir_broadcast_writer_attach(weir_broadcast_writer *w, void
 WEIR_API weir_status weir_broadcast_reader_attach(weir_broadcast_reader *r, const void *mem, uint64_t size_bytes);
 
 /* weir_broadcast_reader_resume is weir_broadcast_reader_attach for who goes on where another reader stopped: the next
- * record is that of the given number, or the oldest boundary that is remembered and still there, and what lies between
- * counts as lost.  A number that is not written yet is that of the newest record.
+ * record is that of the given number, or, where that is overwritten, the first behind a boundary that is still there, and what
+ * lies between counts as lost.  A number that is not written yet is that of the newest record.
  *
  * Progress: a walk over the records between two boundaries, at most capacity / 16 steps.
  * Returns:  as weir_broadcast_reader_attach; WEIR_E_CORRUPT also where a walk meets what no writer writes. */

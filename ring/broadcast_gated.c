@@ -218,16 +218,13 @@ weir_status weir_broadcast_gated_ask(weir_broadcast_gated_writer *w, uint64_t le
 weir_status weir_broadcast_gated_push_array(weir_broadcast_gated_writer *w, const void *msgs, uint64_t len,
                                             uint32_t count, uint32_t *pushed)
 {
-    weir_spsc_producer *lane = &w->lane;
     *pushed = 0;
-    if (len <= lane->record_max && lane->capacity != 0) {
-        /* Asked before, so that all that fits appears at once.  Padding is less than a record. */
-        uint64_t room = lane->limit_pos - lane->pos, size = weir_spsc_size(len);
-        weir_status status = room < size * (count + UINT64_C(1)) + WEIR_SPSC_HEADER ? move_limit(w) : WEIR_OK;
+    if (weir_broadcast_gated_asks_for(w, len, count)) {
+        weir_status status = move_limit(w);
         if (status != WEIR_OK)
             return status;
     }
-    return weir_spsc_push_array(lane, msgs, len, count, pushed);
+    return weir_spsc_push_array(&w->lane, msgs, len, count, pushed);
 }
 
 weir_status weir_broadcast_gated_drained(weir_broadcast_gated_writer *w)

@@ -152,6 +152,15 @@ static inline weir_status weir_broadcast_gated_push_more(weir_broadcast_gated_wr
     return weir_broadcast_gated_put(w, msg, len, true);
 }
 
+/* Do the readers have to be asked before that many records go in?  So that all that fit appear at once.  Padding is less than
+ * a record. */
+static inline bool weir_broadcast_gated_asks_for(const weir_broadcast_gated_writer *w, uint64_t len, uint32_t count)
+{
+    const weir_spsc_producer *lane = &w->lane;
+    return len <= lane->record_max && lane->capacity != 0 &&
+           lane->limit_pos - lane->pos < weir_spsc_size(len) * (count + UINT64_C(1)) + WEIR_SPSC_HEADER;
+}
+
 /* weir_broadcast_gated_push_array copies count records of len bytes each, which lie one behind the other in msgs, and
  * publishes them, and the open batch with them, all at once.
  *

@@ -95,6 +95,17 @@ unsigned support_entries(const char *path, bool print)
     return count;
 }
 
+unsigned support_lines(const char *path)
+{
+    unsigned lines = 0;
+    FILE *file = fopen(path, "re");
+    CHECK(file != NULL);
+    for (int c; (c = getc(file)) != EOF;)
+        lines += c == '\n';
+    (void)fclose(file);
+    return lines;
+}
+
 uint64_t support_count(uint64_t full)
 {
     const char *percent = getenv("WEIR_TEST_PERCENT");

@@ -34,6 +34,7 @@ const char *support_shm_dir(void);
 
 /* Entries under dir, in it and in its folders; with print, says each on standard error. */
 unsigned support_entries(const char *dir, bool print);
+unsigned support_lines(const char *path); /* of a file */
 
 /* full counts in the release build, a share of them elsewhere (WEIR_TEST_PERCENT), at least 1. */
 uint64_t support_count(uint64_t full);

@@ -18,17 +18,6 @@
 
 static char names[CHANNELS][32];
 
-static uint64_t lines_of(const char *path)
-{
-    uint64_t lines = 0;
-    FILE *file = fopen(path, "re");
-    CHECK(file != NULL);
-    for (int c; (c = getc(file)) != EOF;)
-        lines += c == '\n';
-    (void)fclose(file);
-    return lines;
-}
-
 static uint64_t entries_of(const char *path)
 {
     uint64_t entries = 0;
@@ -131,7 +120,7 @@ int main(void)
         (void)snprintf(names[i], sizeof names[i], "Local/many-%llu", (unsigned long long)i);
     struct gate ready = gate_make(), done = gate_make();
 
-    uint64_t maps = lines_of("/proc/self/maps"), descriptors = entries_of("/proc/self/fd");
+    uint64_t maps = support_lines("/proc/self/maps"), descriptors = entries_of("/proc/self/fd");
     uint64_t rss = status_kib("RssAnon:"), shared = status_kib("RssShmem:"), tables = status_kib("VmPTE:");
     int64_t from = help_now_ns(), first = 0;
     for (uint64_t i = 0; i < channels; i++) {
@@ -140,7 +129,7 @@ int main(void)
             first = help_now_ns() - from;
     }
     int64_t opened = help_now_ns() - from;
-    maps = lines_of("/proc/self/maps") - maps;
+    maps = support_lines("/proc/self/maps") - maps;
     descriptors = entries_of("/proc/self/fd") - descriptors;
     (void)printf("many: %llu channels, capacity %u: each 1 section, %.2f descriptors, %.2f mappings, %llu bytes of tmpfs "
                  "and of the process %.0f anonymous, %.0f shared, %.0f of page tables\n",
