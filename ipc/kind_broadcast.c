@@ -154,6 +154,28 @@ static void release(weir_channel *channel)
         weir_channel_progress(channel, cold->end.broadcast.number);
 }
 
+/* Whoever finds a record needs nothing of what a call does that cannot go on. */
+static bool in_hand(weir_channel *channel, const struct channel_get *get)
+{
+    struct channel_cold *cold = channel_cold(channel);
+    weir_broadcast_reader *r = &cold->end.broadcast;
+    bool copies = get->msg == NULL;
+    uint64_t lost;
+    if (weir_broadcast_read(r, copies ? get->buffer : cold->handles, copies ? get->size_bytes : r->record_max, get->len,
+                            &lost) != WEIR_OK)
+        return false;
+    if (!copies)
+        *get->msg = cold->handles;
+    if (lost != 0)
+        weir_channel_tally(cold, WEIR_COUNT_LOST, lost);
+    cold->message = (weir_message){ .lost = lost };
+    cold->taken++;
+    weir_tally(channel->messages, 1);
+    if (get->releases)
+        release(channel);
+    return true;
+}
+
 static weir_status ready(weir_channel *channel)
 {
     return weir_broadcast_ready(&channel_cold(channel)->end.broadcast);
@@ -177,5 +199,6 @@ const struct channel_kind weir_channel_broadcast = {
     .peek = peek,
     .pop = pop,
     .release = release,
+    .in_hand = in_hand,
     .ready = ready,
 };

@@ -166,9 +166,24 @@ weir_status weir_broadcast_writer_attach(weir_broadcast_writer *w, void *mem, ui
     w->capacity = capacity;
     w->record_max = record_max;
     w->pos = pos;
+    w->own_pos = pos;
     w->number = number;
     w->limit_pos = limit_pos;
     return WEIR_OK;
+}
+
+void weir_broadcast_own(weir_broadcast_writer *w, uint64_t end_pos, uint64_t size)
+{
+    uint64_t ahead = 2 * size > WEIR_BROADCAST_AHEAD ? 2 * size : WEIR_BROADCAST_AHEAD;
+    uint64_t to_pos = end_pos + (ahead < WEIR_BROADCAST_AHEAD_MAX ? ahead : WEIR_BROADCAST_AHEAD_MAX);
+    uint64_t pos = (int64_t)(w->own_pos - end_pos) > 0 ? w->own_pos : end_pos;
+    if ((int64_t)(w->limit_pos - to_pos) < 0)
+        to_pos = w->limit_pos; /* behind it lie records that can still be read */
+    pos = (pos + WEIR_LINE - 1) & ~(uint64_t)(WEIR_LINE - 1);
+    for (; (int64_t)(to_pos - pos) > 0; pos += WEIR_LINE)
+        /* relaxed: given up to the writer, reached through headers that are stored behind this with release. */
+        weir_store_rlx(weir_word_at(w->data, pos & (w->capacity - 1)), 0);
+    w->own_pos = to_pos;
 }
 
 weir_status weir_broadcast_refuse(const weir_broadcast_writer *w, uint64_t len)

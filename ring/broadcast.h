@@ -33,6 +33,8 @@ WEIR_BEGIN_DECLS
 #define WEIR_BROADCAST_CAPACITY_MAX (UINT64_C(1) << 46)
 #define WEIR_BROADCAST_CONTROL 512u /* bytes before the data */
 #define WEIR_BROADCAST_ANCHORS 16u  /* record boundaries that are remembered */
+#define WEIR_BROADCAST_AHEAD 512u   /* bytes behind a record, or two records of its size, whose lines the writer takes at once, */
+#define WEIR_BROADCAST_AHEAD_MAX 4096u /* but no more than so many (ring/README.md, "Lines ahead") */
 #define WEIR_BROADCAST_TRIES 8      /* at records that are overwritten while they are read; then WEIR_AGAIN */
 
 /* A record begins with two words: a tag above the payload's length in bytes, 0 for "nothing yet"; and its number. */
@@ -47,6 +49,7 @@ typedef struct weir_broadcast_writer {
     uint64_t capacity;     /* 0: not attached */
     unsigned char *data;   /* the ring's bytes, at this process's address */
     uint64_t number;       /* the next record's */
+    uint64_t own_pos;      /* the lines that begin before it are the writer's own, as far as it knows */
     uint64_t batch_header; /* an open batch: its first header, not stored yet; 0: no batch is open */
     uint32_t reserved;     /* an open reservation: its payload bytes + 1; 0: none is open */
     uint32_t record_max;   /* bytes */
@@ -111,6 +114,7 @@ WEIR_API weir_status weir_broadcast_reader_resume(weir_broadcast_reader *r, cons
 
 /* The paths that are taken seldom, kept out of line. */
 WEIR_API weir_status weir_broadcast_advance(weir_broadcast_writer *w, uint64_t end_pos);
+WEIR_API void weir_broadcast_own(weir_broadcast_writer *w, uint64_t end_pos, uint64_t size);
 WEIR_API weir_status weir_broadcast_refuse(const weir_broadcast_writer *w, uint64_t len);
 
 /* ---- writer ---- */
@@ -138,6 +142,17 @@ static inline weir_status weir_broadcast_place(weir_broadcast_writer *w, uint64_
     return WEIR_OK;
 }
 
+/* Stores a header that was held back: all that it leads to is there then, up to end_pos. */
+static inline void weir_broadcast_publish(weir_broadcast_writer *w, uint64_t pos, uint64_t header, uint64_t end_pos)
+{
+    uint64_t mask = w->capacity - 1;
+    /* relaxed: the word behind the records reads as "nothing yet" once the store below is seen, by its release. */
+    weir_store_rlx(weir_word_at(w->data, end_pos & mask), 0);
+    /* order BROADCAST-DATA rel: all of the records before their first header.  Without it a reader can follow that to
+     * bytes, or a header, that are still an older lap's. */
+    weir_store_rel(weir_word_at(w->data, pos & mask), header);
+}
+
 /* weir_broadcast_flush publishes the open batch; without one it does nothing.
  *
  * Progress: wait-free.  Ordering: release (edge BROADCAST-DATA).
@@ -146,39 +161,40 @@ static inline void weir_broadcast_flush(weir_broadcast_writer *w)
 {
     if (w->batch_header == 0)
         return;
-    uint64_t mask = w->capacity - 1;
-    /* relaxed: the word behind the batch reads as "nothing yet" once the store below is seen, by its release. */
-    weir_store_rlx(weir_word_at(w->data, w->pos & mask), 0);
-    /* order BROADCAST-DATA rel: all of the batch before its first header.  Without it a reader can follow the first
-     * record to a header that is still an older lap's. */
-    weir_store_rel(weir_word_at(w->data, w->batch_pos & mask), w->batch_header);
+    weir_broadcast_publish(w, w->batch_pos, w->batch_header, w->pos);
     w->batch_header = 0;
 }
 
-/* Makes the record at start_pos the ring's last one.  Its bytes are in place. */
+/* Makes the record at start_pos the ring's last one.  Its bytes are in place.  What is stored elsewhere, and the lines ahead,
+ * come behind the ring's own words (ring/README.md, "What stands between the stores"). */
 static inline void weir_broadcast_finish(weir_broadcast_writer *w, uint64_t start_pos, uint64_t len, bool more)
 {
-    uint64_t mask = w->capacity - 1;
-    uint64_t own_pos = w->pos;
+    uint64_t mask = w->capacity - 1, size = weir_broadcast_size(len);
+    uint64_t first_pos = w->pos, end_pos = start_pos + size, number = w->number;
     uint64_t header = WEIR_BROADCAST_DATA | len;
+    bool open = w->batch_header != 0;
     /* relaxed: seen through the header alone. */
-    weir_store_rlx(weir_word_at(w->data, (start_pos & mask) + 8), w->number);
-    w->pos = start_pos + weir_broadcast_size(len);
-    w->reserved = 0;
-    if (WEIR_UNLIKELY(start_pos != own_pos)) {
+    weir_store_rlx(weir_word_at(w->data, (start_pos & mask) + 8), number);
+    if (WEIR_UNLIKELY(start_pos != first_pos)) {
         /* relaxed: readers come here only through the padding's header, which is stored with or after it. */
         weir_store_rlx(weir_word_at(w->data, start_pos & mask), header);
-        header = WEIR_BROADCAST_PAD | (start_pos - own_pos - 8);
+        header = WEIR_BROADCAST_PAD | (start_pos - first_pos - 8);
     }
-    if (w->batch_header == 0) { /* its word stays 0: nothing behind it can be reached */
-        w->batch_pos = own_pos;
-        w->batch_number = w->number;
+    if (open) {
+        weir_store_rlx(weir_word_at(w->data, first_pos & mask), header); /* relaxed: reached through the first alone */
+    } else if (more) { /* its word stays 0: nothing behind it can be reached */
+        w->batch_pos = first_pos;
+        w->batch_number = number;
         w->batch_header = header;
     } else {
-        weir_store_rlx(weir_word_at(w->data, own_pos & mask), header); /* relaxed: reached through the first alone */
+        weir_broadcast_publish(w, first_pos, header, end_pos);
     }
-    w->number++;
-    if (!more)
+    if (WEIR_UNLIKELY((int64_t)(end_pos + size - w->own_pos) > 0))
+        weir_broadcast_own(w, end_pos, size);
+    w->pos = end_pos;
+    w->number = number + 1;
+    w->reserved = 0;
+    if (open && !more)
         weir_broadcast_flush(w);
 }
 

@@ -209,30 +209,57 @@ weir_status weir_spsc_place_slow(weir_spsc_producer *p, uint64_t len, uint64_t *
     return weir_spsc_fits(p, len, start_pos) ? WEIR_OK : WEIR_FULL;
 }
 
-void weir_spsc_own(weir_spsc_producer *p, uint64_t end_pos, uint64_t size)
+/* Makes the lines that begin from pos on and before to_pos, all of it free room, the producer's own. */
+static void own(weir_spsc_producer *p, uint64_t pos, uint64_t to_pos)
 {
-    uint64_t pos = (int64_t)(p->own_pos - end_pos) > 0 ? p->own_pos : end_pos;
-    uint64_t ahead = 2 * size > WEIR_SPSC_AHEAD_MIN ? 2 * size : WEIR_SPSC_AHEAD_MIN;
-    uint64_t to_pos = end_pos + (ahead < WEIR_SPSC_AHEAD_MAX ? ahead : WEIR_SPSC_AHEAD_MAX);
-    if ((int64_t)(p->limit_pos - to_pos) < 0)
-        to_pos = p->limit_pos; /* behind it is what the consumer still has */
+    if ((int64_t)(p->own_pos - pos) > 0)
+        pos = p->own_pos;
     pos = (pos + WEIR_LINE - 1) & ~(uint64_t)(WEIR_LINE - 1);
     for (; (int64_t)(to_pos - pos) > 0; pos += WEIR_LINE)
         /* relaxed: free room, reached through headers that are stored behind this with release. */
         weir_store_rlx(weir_word_at(p->data, pos & (p->capacity - 1)), 0);
-    p->own_pos = to_pos;
+    if ((int64_t)(to_pos - p->own_pos) > 0)
+        p->own_pos = to_pos;
 }
 
-/* As weir_spsc_put_now, of a message that is too long to be copied word by word. */
+void weir_spsc_own(weir_spsc_producer *p, uint64_t end_pos, uint64_t size)
+{
+    uint64_t ahead = 2 * size > WEIR_SPSC_AHEAD_MIN ? 2 * size : WEIR_SPSC_AHEAD_MIN;
+    uint64_t to_pos = end_pos + (ahead < WEIR_SPSC_AHEAD_MAX ? ahead : WEIR_SPSC_AHEAD_MAX);
+    if ((int64_t)(p->limit_pos - to_pos) < 0)
+        to_pos = p->limit_pos; /* behind it is what the consumer still has */
+    own(p, end_pos, to_pos);
+}
+
+void weir_spsc_own_record(weir_spsc_producer *p, uint64_t start_pos, uint64_t len)
+{
+    own(p, start_pos, start_pos + weir_spsc_size(len));
+}
+
+/* A message that is too long to be copied word by word: in steps whose lines are still in L1 when they are copied to. */
+static void copy_long(weir_spsc_producer *p, uint64_t pos, const unsigned char *msg, uint64_t len)
+{
+    while (len != 0) {
+        uint64_t some = len < WEIR_SPSC_AHEAD_MAX ? len : WEIR_SPSC_AHEAD_MAX;
+        own(p, pos, pos + some);
+        weir_spsc_copy(p->data + (pos & (p->capacity - 1)), msg, some);
+        pos += some;
+        msg += some;
+        len -= some;
+    }
+}
+
+/* As weir_spsc_put_now, of such a message. */
 static void put_long(weir_spsc_producer *p, uint64_t start_pos, const void *msg, uint64_t len, bool more,
                      weir_atomic_u64 *tally)
 {
-    unsigned char *payload = p->data + (start_pos & (p->capacity - 1)) + WEIR_SPSC_HEADER;
-    if (more)
+    uint64_t payload_pos = start_pos + WEIR_SPSC_HEADER;
+    if (more) {
         weir_spsc_finish(p, start_pos, len, true, tally);
-    weir_spsc_copy(payload, msg, len);
-    if (more)
+        copy_long(p, payload_pos, msg, len);
         return;
+    }
+    copy_long(p, payload_pos, msg, len);
     weir_spsc_end(p, start_pos + weir_spsc_size(len));
     weir_spsc_finish(p, start_pos, len, false, tally);
 }

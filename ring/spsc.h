@@ -41,7 +41,7 @@ WEIR_BEGIN_DECLS
 #define WEIR_SPSC_CONTROL 256u /* bytes before the data: two line pairs */
 #define WEIR_SPSC_COPY_MAX 1024u /* bytes; above it memcpy is as fast */
 #define WEIR_SPSC_AHEAD_MIN 512u  /* bytes behind a record that are made the producer's own at once: two records of */
-#define WEIR_SPSC_AHEAD_MAX 4096u /* its size, but no less and no more than these (ring/README.md) */
+#define WEIR_SPSC_AHEAD_MAX 4096u /* its size, but no less and no more than these; a longer record's own come before it */
 #define WEIR_SPSC_NOT_CLEARED UINT64_C(1) /* no position: those are multiples of 8 */
 
 /* A record's header is one 64-bit word: a tag above, the payload's length in bytes below.  0 is "nothing yet". */
@@ -125,6 +125,7 @@ WEIR_API weir_status weir_spsc_place_slow(weir_spsc_producer *p, uint64_t len, u
 WEIR_API weir_status weir_spsc_put_slow(weir_spsc_producer *p, const void *msg, uint64_t len, int more,
                                         weir_atomic_u64 *tally);
 WEIR_API void weir_spsc_own(weir_spsc_producer *p, uint64_t end_pos, uint64_t size);
+WEIR_API void weir_spsc_own_record(weir_spsc_producer *p, uint64_t start_pos, uint64_t len);
 WEIR_API weir_status weir_spsc_consumer_next(weir_spsc_consumer *c, uint64_t header, const void **msg, uint32_t *len);
 
 /* ---- producer ---- */
@@ -407,6 +408,8 @@ WEIR_INLINE weir_status weir_spsc_reserve(weir_spsc_producer *p, uint64_t len, v
             return status;
         start_pos = found_pos;
     }
+    if (WEIR_UNLIKELY(len > WEIR_SPSC_AHEAD_MAX))
+        weir_spsc_own_record(p, start_pos, len); /* the caller fills it word by word */
     p->reserved = (uint32_t)len + 1;
     if ((int64_t)(p->cleared_pos - start_pos - weir_spsc_size(len)) < 0)
         p->cleared_pos = WEIR_SPSC_NOT_CLEARED; /* the caller may write there */

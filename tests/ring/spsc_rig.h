@@ -11,7 +11,7 @@
 #include <string.h>
 #include <weir/ring/spsc_layout.h>
 
-#define RIG_LEN_MAX 4096u  /* the suites' longest record */
+#define RIG_LEN_MAX 8192u  /* the suites' longest record */
 #define RIG_STALE WEIR_SPSC_DATA /* the header of an empty record, left by an older lap */
 
 typedef struct rig {

@@ -56,10 +56,12 @@ Test(spsc_wrap, every_length_can_be_reserved_at_every_offset_and_committed_short
 }
 
 /* The words that a push clears ahead, in free room: where the header behind the next record of its size will be, unless more
- * follows, and the first of each line that begins in the 512 bytes behind it, or in two records of its size, if these are more. */
+ * follows, and the first of each line that begins in the 512 bytes behind it, or in two records of its size, if these are more,
+ * but in no more than 4096. */
 static bool is_ahead(uint64_t at, uint64_t end_pos, uint64_t len, bool more)
 {
     uint64_t size = rig_size(len), ahead = 2 * size > 512 ? 2 * size : 512;
+    ahead = ahead < 4096 ? ahead : 4096;
     return (at == end_pos + size && !more) || (at % WEIR_LINE == 0 && at < end_pos + ahead);
 }
 
@@ -108,6 +110,59 @@ Test(spsc_wrap, a_push_takes_the_lines_ahead_and_none_that_was_not_released)
     while (popped < pushed)
         rig_expect_pop(&r, popped++, len);
     rig_expect_empty(&r);
+    rig_close(&r);
+}
+
+/* The longest record before which one of len bytes fits, from pos on. */
+static uint64_t longest_before(uint64_t capacity, uint64_t pos, uint64_t len)
+{
+    uint64_t before = weir_spsc_record_max(capacity);
+    while (!rig_fits(capacity, pos, rig_end(capacity, pos, before), len))
+        before -= 8;
+    return before;
+}
+
+/* A record that is not released, and one of len bytes behind it that just fits: that one's lines are made the producer's own
+ * before its bytes come, and no word of the former's may be. */
+static void put_long(rig *r, uint64_t pos, uint64_t len, unsigned way)
+{
+    uint64_t before = longest_before(r->capacity, pos, len);
+    void *slot = NULL;
+    restart(r, pos);
+    CHECK_OK(rig_push(r, 1, before));
+    uint64_t next_pos = r->p.pos, end_pos = rig_end(r->capacity, next_pos, len);
+    if (way == 0)
+        CHECK_OK(rig_push(r, 2, len));
+    else if (way == 1)
+        CHECK_OK(rig_push_more(r, 2, len));
+    else
+        CHECK_OK(weir_spsc_reserve(&r->p, len, &slot));
+    CHECK((weir_load_rlx(rig_word(r, next_pos)) != 0) == (way == 0));
+    for (uint64_t at = end_pos + 8; at < pos + r->capacity; at += 8) {
+        uint64_t word = weir_load_rlx(rig_word(r, at));
+        CHECK(word == RIG_STALE || word == 0);
+    }
+    rig_expect_pop(r, 1, before);
+    if (slot != NULL) {
+        rig_expect_empty(r);
+        rig_fill(slot, 2, len);
+        CHECK_OK(weir_spsc_commit(&r->p, len));
+    }
+    weir_spsc_flush(&r->p);
+    rig_expect_pop(r, 2, len);
+    rig_expect_empty(r);
+}
+
+Test(spsc_wrap, a_long_record_takes_its_own_lines_and_none_that_was_not_released)
+{
+    static const uint64_t lens[] = { 1032, 4088, 4096, 4097, 4160, 6000, 8170, 8176 };
+    rig r;
+    rig_open(&r, 16384, 0);
+    CHECK(weir_spsc_record_max(r.capacity) == 8176);
+    for (uint64_t pos = 0; pos < r.capacity; pos += 56)
+        for (size_t i = 0; i < sizeof lens / sizeof lens[0]; i++)
+            for (unsigned way = 0; way < 3; way++)
+                put_long(&r, pos, lens[i], way);
     rig_close(&r);
 }
 
