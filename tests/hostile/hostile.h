@@ -29,6 +29,7 @@ typedef enum hostile_side {
 typedef struct hostile_ring {
     const struct hostile_row *row;
     unsigned char *mem, *ends;
+    uint64_t bytes; /* of mem */
     unsigned char *buffer; /* HOSTILE_BUFFER bytes up to a page that nobody may touch */
     unsigned lane;         /* of the producer that the operation is about */
     struct { unsigned char *mem, *ends; } saved[HOSTILE_STATES];

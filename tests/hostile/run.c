@@ -129,7 +129,7 @@ static void attach_all(hostile_ring *r)
 void hostile_open(hostile_ring *r, const hostile_row *row)
 {
     uint64_t bytes = row->bytes(), random = 0x5eed;
-    *r = (hostile_ring){ .row = row, .mem = guarded(bytes), .ends = calloc(1, row->ends_bytes),
+    *r = (hostile_ring){ .row = row, .mem = guarded(bytes), .bytes = bytes, .ends = calloc(1, row->ends_bytes),
                          .buffer = guarded(HOSTILE_BUFFER) };
     HOSTILE_CHECK(r->ends != NULL && bytes % 8 == 0);
     hostile_where.ring = row->name;
@@ -155,7 +155,7 @@ void hostile_close(hostile_ring *r)
         free(r->saved[i].mem);
         free(r->saved[i].ends);
     }
-    unguard(r->mem, r->row->bytes());
+    unguard(r->mem, r->bytes);
     unguard(r->buffer, HOSTILE_BUFFER);
     free(r->ends);
     hostile_forget();
@@ -167,7 +167,7 @@ void hostile_state(hostile_ring *r, unsigned state)
     hostile_where.state = state;
     hostile_where.calls = 0;
     /* By words: in one part another thread writes here meanwhile. */
-    for (uint64_t off = 0; off < r->row->bytes(); off += 8) {
+    for (uint64_t off = 0; off < r->bytes; off += 8) {
         uint64_t word;
         memcpy(&word, r->saved[state].mem + off, 8);
         weir_store_rlx(weir_word_at(r->mem, off), word);
@@ -221,7 +221,7 @@ static bool is_consumers(const hostile_row *row, uint64_t off)
 void hostile_store_seen(const void *word)
 {
     uint64_t off = (uint64_t)((const unsigned char *)word - watched->mem);
-    HOSTILE_CHECK(off < watched->row->bytes());
+    HOSTILE_CHECK(off < watched->bytes);
     if (watched_op->side == HOSTILE_GROWS)
         return;
     if (watched->row->may_write != NULL) {
@@ -243,7 +243,7 @@ static void watch(const hostile_ring *r, const hostile_op *op)
     watched_op = op;
     hostile_hook.watch_stores = true;
     hostile_hook.loads = 0;
-    hostile_hook.loads_max = op->loads + op->laps * (r->row->bytes() / 8);
+    hostile_hook.loads_max = op->loads + op->laps * (r->bytes / 8);
 }
 
 static void unwatch(void)

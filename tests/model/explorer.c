@@ -24,17 +24,17 @@ enum { ODDS_GO_ON = 4, ODDS_NEWEST = 4, ODDS_SURVIVE = 24, ODDS_EVEN = 0 };
 
 enum state { ABSENT, AWAITS, READY, WAITS, SLEEPS, ENDED };
 
-/* A stack that can be left and gone back to.  ucontext starts it; after that _setjmp and _longjmp switch, because
- * swapcontext makes two system calls. */
+/* A stack that can be left and gone back to.  ucontext enters it once; after that _setjmp and _longjmp switch, because
+ * ucontext makes system calls. */
 struct fiber {
-    ucontext_t start;
-    jmp_buf point;
-    bool started;
+    ucontext_t entry;
+    jmp_buf top;   /* where each execution starts on it */
+    jmp_buf point; /* where it was left */
+    bool entered, started;
     void *stack;
 };
 
 struct thread {
-    struct fiber fiber;
     const struct model_thread *is;
     enum state state;
     bool killed;
@@ -51,8 +51,8 @@ struct choice { uint16_t chosen, count; };
 static struct {
     const struct model *model;
     struct thread threads[MODEL_ALL_THREADS]; /* 0 is setup and check, on the main stack */
+    struct fiber fibers[MODEL_ALL_THREADS];
     unsigned thread_count;
-    struct fiber main;
     unsigned self;
     bool running;  /* between setup and check */
     bool switched; /* the thread has just been chosen and has done nothing yet */
@@ -74,30 +74,33 @@ static void switch_fiber(struct fiber *from, struct fiber *to)
 {
     if (_setjmp(from->point) != 0)
         return;
-    if (!to->started) {
-        to->started = true;
-        setcontext(&to->start);
-    }
-    _longjmp(to->point, 1);
+    if (to->started)
+        _longjmp(to->point, 1);
+    to->started = true;
+    if (to->entered)
+        _longjmp(to->top, 1);
+    to->entered = true;
+    setcontext(&to->entry);
 }
 
 static void fiber_main(void);
 
 static void prepare_fiber(struct fiber *fiber)
 {
-    if (fiber->stack == NULL && (fiber->stack = malloc(STACK_BYTES)) == NULL)
+    if (fiber->stack != NULL)
+        return;
+    if ((fiber->stack = malloc(STACK_BYTES)) == NULL)
         abort();
-    getcontext(&fiber->start);
-    fiber->start.uc_stack.ss_sp = fiber->stack;
-    fiber->start.uc_stack.ss_size = STACK_BYTES;
-    fiber->start.uc_link = NULL;
-    makecontext(&fiber->start, fiber_main, 0);
-    fiber->started = false;
+    getcontext(&fiber->entry);
+    fiber->entry.uc_stack.ss_sp = fiber->stack;
+    fiber->entry.uc_stack.ss_size = STACK_BYTES;
+    fiber->entry.uc_link = NULL;
+    makecontext(&fiber->entry, fiber_main, 0);
 }
 
 static struct fiber *own_fiber(void)
 {
-    return explorer.self == MODEL_SETUP ? &explorer.main : &explorer.threads[explorer.self].fiber;
+    return &explorer.fibers[explorer.self];
 }
 
 /* ---- choices ---- */
@@ -188,7 +191,7 @@ static void go_to(unsigned next)
     explorer.self = next;
     if (explorer_traces())
         explorer_trace("goes on");
-    switch_fiber(from, &thread->fiber);
+    switch_fiber(from, &explorer.fibers[next]);
 }
 
 /* When nobody can go on as things are: the newest values reach somebody who waits, ... */
@@ -265,7 +268,7 @@ static void yield(void)
     }
     struct fiber *from = own_fiber();
     explorer.self = MODEL_SETUP;
-    switch_fiber(from, &explorer.main);
+    switch_fiber(from, &explorer.fibers[MODEL_SETUP]);
 }
 
 void explorer_point(void)
@@ -320,6 +323,7 @@ static void end_thread(void)
 
 static void fiber_main(void)
 {
+    (void)_setjmp(own_fiber()->top); /* whatever the last execution left deeper on this stack is forgotten */
     explorer.threads[explorer.self].is->run();
     end_thread();
 }
@@ -422,7 +426,7 @@ _Noreturn static void abandon(void)
     if (explorer.tracing)
         explorer_trace("FAILS: %s", explorer.story);
     explorer.self = MODEL_SETUP;
-    _longjmp(explorer.main.point, 1);
+    _longjmp(explorer.fibers[MODEL_SETUP].point, 1);
 }
 
 void explorer_fail(const char *format, ...)
@@ -473,10 +477,9 @@ static void begin(void)
     explorer.model->setup();
     for (unsigned i = 1; i <= explorer.thread_count; i++) {
         struct thread *thread = &explorer.threads[i];
-        struct fiber fiber = thread->fiber;
-        *thread = (struct thread){ .fiber = fiber, .is = &explorer.model->threads[i - 1] };
+        *thread = (struct thread){ .is = &explorer.model->threads[i - 1] };
         thread->state = thread->is->after != 0 ? AWAITS : READY;
-        thread->fiber.started = false;
+        explorer.fibers[i].started = false;
         memory_start(i, MODEL_SETUP);
     }
 }
@@ -484,14 +487,14 @@ static void begin(void)
 /* One execution; false if it failed. */
 static bool execute(void)
 {
-    if (_setjmp(explorer.main.point) == 0) { /* where abandon comes to from setup, and from a thread before a switch */
+    if (_setjmp(explorer.fibers[MODEL_SETUP].point) == 0) { /* where abandon comes to from setup, and from a thread before a switch */
         begin();
         explorer.running = true;
         yield();
         explorer.running = false;
         for (unsigned i = 1; i <= explorer.thread_count; i++)
             memory_start(MODEL_SETUP, i);
-        if (_setjmp(explorer.main.point) == 0 && explorer.model->check != NULL && !explorer.failed)
+        if (_setjmp(explorer.fibers[MODEL_SETUP].point) == 0 && explorer.model->check != NULL && !explorer.failed)
             explorer.model->check();
     }
     explorer.running = false;
@@ -503,10 +506,10 @@ static void prepare(const struct model *model)
     explorer.model = model;
     explorer.choice_count = 0;
     explorer.thread_count = 0;
-    explorer.main.started = true;
+    explorer.fibers[MODEL_SETUP].started = true;
     explorer.tracing = false;
     while (explorer.thread_count < MODEL_THREADS && model->threads[explorer.thread_count].run != NULL)
-        prepare_fiber(&explorer.threads[++explorer.thread_count].fiber);
+        prepare_fiber(&explorer.fibers[++explorer.thread_count]);
     memory_reset_model();
 }
 
