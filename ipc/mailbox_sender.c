@@ -12,7 +12,8 @@
 static bool is_due(struct sender_state *state, int64_t now)
 {
     const struct channel_cold *cold = channel_cold(state->channel);
-    uint64_t news = cold->watched ? weir_watch_seen(&cold->watch) + 1 : 0; /* that there is a watch is news, too */
+    bool is_client = cold->watched || cold->listens;
+    uint64_t news = is_client ? weir_watch_seen(&cold->watch) + 1 : 0; /* that there is a watch is news, too */
     if (news == state->heard && now - state->looked_ns < MAILBOX_PROBE_NS)
         return false;
     state->heard = news;
