@@ -222,7 +222,7 @@ static weir_status sleep_on_descriptors(const struct many *m, uint32_t *which)
         note_sleep(m, bound);
         readable = weir_os_poll(descriptors, m->count + (next < 0), bound);
         note_wake(m);
-        if (next < 0 && readable > 0) /* not that alone: the round tells whom it is about */
+        if (descriptors[m->count] >= 0 && next < 0 && readable > 0) /* not that alone: the round tells whom it is about */
             readable -= weir_os_poll(&descriptors[m->count], 1, 0) > 0;
         if (readable < 0)
             status = weir_fail(WEIR_E_NO_MEMORY, "no memory to wait for %u descriptors", m->count);

@@ -22,7 +22,7 @@
 static int64_t passed_ns; /* in sleeps, beside the real time */
 static struct {
     bool real;            /* they are slept, and end by a wake alone; */
-    bool poll;            /* those in poll are, and on words the first second passes at once */
+    bool poll;            /* those in poll are, and begin with the victim's death; on words the first second passes at once */
     uint64_t count, late; /* late: behind the first second */
     int64_t shortest_late_ns, longest_ns;
     uint64_t dies_in; /* the sleep in which somebody is killed; 0: none */
@@ -64,6 +64,10 @@ bool __wrap_weir_os_sleep_any(const struct weir_os_sleep *on, uint32_t count, in
 
 int __wrap_weir_os_poll(const int *descriptors, uint32_t count, int64_t ns)
 {
+    if (sleeps.poll && ns != 0 && sleeps.victim != 0) {
+        child_kill(sleeps.victim);
+        sleeps.victim = 0;
+    }
     if (sleeps.real && ns != 0)
         return __real_weir_os_poll(descriptors, count, HELP_DEADLINE);
     if (ns != 0)
@@ -194,8 +198,6 @@ static void a_death_among(unsigned count)
     pid_t victim = child_fork();
     if (victim == 0) {
         weir_channel *own = open_as(name_of(dying), WEIR_PRODUCER, 0);
-        while (sleeps.poll && weir_load_rlx(&channel_cold(own)->layout->consumer_alerts[0]) == 0)
-            (void)usleep(100);
         wait_for_word32(&own->peer->armed, 1);
         (void)kill(getpid(), SIGKILL);
     }
@@ -217,9 +219,20 @@ Test(wait_any_bound, a_death_is_told_whatever_the_bound, .timeout = 100)
 Test(wait_any_bound, a_death_is_told_where_they_listen_themselves, .timeout = 100)
 {
     (void)support_shm_dir();
+    static const unsigned counts[] = { 3, 128, MANY };
     weir_watch_allow(false);
-    sleeps.poll = true;
-    a_death_among(3);
-    a_death_among(128);
-    a_death_among(MANY);
+    for (unsigned i = 0; i < sizeof counts / sizeof counts[0]; i++) {
+        const unsigned dying = counts[i] - 2;
+        uint32_t which = 0;
+        open_some(counts[i], dying);
+        memset(&sleeps, 0, sizeof sleeps);
+        sleeps.real = sleeps.poll = true;
+        sleeps.victim = child_stands(name_of(dying), WEIR_PRODUCER, (weir_channel_options){ .capacity = 0 }, works_not);
+        int64_t from = help_now_ns();
+        CHECK_OK(weir_wait_any(c, counts[i], &which, WEIR_FOREVER));
+        CHECK(sleeps.victim == 0 && which == dying);
+        CHECK(help_now_ns() - from < HELP_DEADLINE / 2); /* not by the end of that sleep */
+        CHECK_STATUS(receive_nothing(c[dying], WEIR_NOWAIT), WEIR_DIED);
+        close_some(counts[i]);
+    }
 }
