@@ -25,8 +25,9 @@
  *           together); of BROADCAST_GATED where its place's last holder did, or at the oldest message that is still
  *           held; of BROADCAST with the newest messages, at most an eighth of the capacity; of LATEST with the newest.
  *           One of these three that states the identity of one who has gone goes on where that one stopped
- *           (weir_channel_options): BROADCAST counts what was overwritten since as lost.  What was not released comes
- *           again.  A producer that comes later goes on behind what the last one sent.
+ *           (weir_channel_options): BROADCAST counts what was overwritten since as lost (but a loss behind which its
+ *           reader had found WEIR_EMPTY, and was killed before the next message).  What was not released comes again.
+ *           A producer that comes later goes on behind what the last one sent.
  * Fork:     in a child every call on a handle of the parent returns WEIR_E_FORKED, but close, which frees the child's
  *           copy.
  * Hostile:  messages received by copy are safe against any bytes of the peer; in-place reading is for peers you
@@ -228,7 +229,9 @@ WEIR_API weir_status weir_channel_wait_gone(weir_channel *channel, weir_role rol
  * its message and that write keeps the descriptor quiet until it goes on, or dies: give the loop a timeout where that
  * matters.  Deaths are told by the process's watch.
  *
- * Made of: a FIFO beside the section (a file NAME@SLOT), which goes with the handle or, if it is killed, with the section.
+ * Made of: a FIFO beside the section (a file NAME@SLOT), which goes with the handle or, if it is killed, with the section;
+ *           where the section's file was removed by hand, with the next `weir clean` (weir_section_clean), or with the
+ *           channel that is made under that name and has its slot's holder ask for one.
  * Returns:  WEIR_OK; WEIR_E_FORKED; WEIR_E_BUSY; WEIR_E_PERMISSION (the section is another user's); WEIR_E_NO_MEMORY
  *           (descriptors, inotify instances); WEIR_E_NO_SPACE; WEIR_E_UNSUPPORTED (no inotify, no /proc; weir_watch_allow);
  *           WEIR_E_NOT_FOUND (the channel's name was removed); WEIR_E_NOT_WEIR (something else has that file's name);
