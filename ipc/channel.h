@@ -8,7 +8,8 @@
  *
  * Callers:  a handle is one thread's at a time, but for weir_channel_cancel.  The two ends are two handles, in one process
  *           or two.  send, receive and their kin are async-signal-safe with WEIR_NOWAIT once the handle has a lane (a
- *           producer's has; a consumer's has one after its first message), and with other timeouts once it has slept;
+ *           producer's has; a consumer's has one after its first message), and with other timeouts once it has slept
+ *           (in a process without the watch's thread, weir_watch_allow: once it has slept for a second);
  *           inside another call on the same handle they return WEIR_E_BUSY.  After close there is no handle.
  * Progress: a call that need not wait is wait-free and makes no system call, except that it wakes a peer that sleeps.
  *           One with WEIR_NOWAIT that finds nothing asks the kernel about the peer, at most every 10 ms.  A stopped
@@ -17,15 +18,16 @@
  *           handler, or another thread, call weir_channel_cancel.
  * The end:  WEIR_CLOSED and WEIR_DIED come after the last committed record was received, and at most once for each
  *           peer that leaves: a later call waits for the next one, and one that has come already hides the end of the
- *           last (weir_channel_info counts them).  A killed peer is noticed within 50 ms of its end, mostly within 5
- *           (without the process's watch, see ipc/README.md: within 100).  A process that is killed loses at most the
+ *           last (weir_channel_info counts them).  A killed peer is noticed within 50 ms of its end, mostly within 5.
+ *           A process that is killed loses at most the
  *           message it had not committed; what a killed consumer had not released is received again by its successor.
  * Coming:   a consumer that comes later goes on where the last one stopped (SPSC, MPSC, MPSC_ORDERED, MPMC: all of them
  *           together); of BROADCAST_GATED where its place's last holder did, or at the oldest message that is still
  *           held; of BROADCAST with the newest messages, at most an eighth of the capacity; of LATEST with the newest.
  *           One of these three that states the identity of one who has gone goes on where that one stopped
- *           (weir_channel_options): BROADCAST counts what was overwritten since as lost.  What was not released comes
- *           again.  A producer that comes later goes on behind what the last one sent.
+ *           (weir_channel_options): BROADCAST counts what was overwritten since as lost (but a loss behind which its
+ *           reader had found WEIR_EMPTY, and was killed before the next message).  What was not released comes again.
+ *           A producer that comes later goes on behind what the last one sent.
  * Fork:     in a child every call on a handle of the parent returns WEIR_E_FORKED, but close, which frees the child's
  *           copy.
  * Hostile:  messages received by copy are safe against any bytes of the peer; in-place reading is for peers you
@@ -227,7 +229,9 @@ WEIR_API weir_status weir_channel_wait_gone(weir_channel *channel, weir_role rol
  * its message and that write keeps the descriptor quiet until it goes on, or dies: give the loop a timeout where that
  * matters.  Deaths are told by the process's watch.
  *
- * Made of: a FIFO beside the section (a file NAME@SLOT), which goes with the handle or, if it is killed, with the section.
+ * Made of: a FIFO beside the section (a file NAME@SLOT), which goes with the handle or, if it is killed, with the section;
+ *           where the section's file was removed by hand, with the next `weir clean` (weir_section_clean), or with the
+ *           channel that is made under that name and has its slot's holder ask for one.
  * Returns:  WEIR_OK; WEIR_E_FORKED; WEIR_E_BUSY; WEIR_E_PERMISSION (the section is another user's); WEIR_E_NO_MEMORY
  *           (descriptors, inotify instances); WEIR_E_NO_SPACE; WEIR_E_UNSUPPORTED (no inotify, no /proc; weir_watch_allow);
  *           WEIR_E_NOT_FOUND (the channel's name was removed); WEIR_E_NOT_WEIR (something else has that file's name);
@@ -262,10 +266,10 @@ WEIR_API weir_status weir_wait_any(weir_channel *const *channels, uint32_t count
 WEIR_API weir_status weir_channel_cancel(weir_channel *channel);
 
 /* weir_watch_allow(false) keeps this process from having the thread that is told of deaths, which the first sleep in any
- * call would start.  Handles that have slept stay as they are.  The others ask the kernel about their peers: a sleeper
- * hears of a death within 100 ms, wakes 11 times a second, or 22 in the first one, for 0.05 % of a core each; and
- * weir_channel_descriptor, and weir_wait_any where it needs that, return WEIR_E_UNSUPPORTED.  To be called before the
- * first sleep; a forked child has what its parent had.
+ * call would start.  Handles that have slept stay as they are.  The others wake every 45 ms in the first second of a wait
+ * and ask the kernel about their peers; from then on they sleep in poll, with a FIFO each (as weir_channel_descriptor's),
+ * and hear of deaths themselves: within 50 ms, always.  weir_channel_descriptor returns WEIR_E_UNSUPPORTED.  To be called
+ * before the first sleep; a forked child has what its parent had.
  *
  * Callers:  any thread. */
 WEIR_API void weir_watch_allow(bool allowed);

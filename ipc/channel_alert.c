@@ -13,21 +13,35 @@ static void told(void *arg)
         weir_channel_wake_own(cold->waits_beside);
 }
 
-weir_status weir_channel_watch_deaths(weir_channel *channel)
+typedef weir_status become_client(struct weir_watch_client *c, const weir_section *section);
+
+static weir_status become(weir_channel *channel, become_client *client, bool *is)
 {
     struct channel_cold *cold = channel_cold(channel);
-    if (cold->watched || cold->unwatchable)
+    if (*is)
         return WEIR_OK;
-    struct weir_detail detail;
-    weir_detail_save(&detail);
+    if (cold->listens) { /* from now on the thread does */
+        weir_watch_remove(&cold->watch);
+        cold->listens = false;
+    }
     cold->watch = (struct weir_watch_client){ .told = told, .arg = channel };
-    weir_status status = weir_watch_add(&cold->watch, cold->section);
-    cold->watched = status == WEIR_OK;
-    cold->unwatchable = !cold->watched; /* it would hardly be better at the next sleep */
+    weir_status status = client(&cold->watch, cold->section);
+    *is = status == WEIR_OK;
     cold->probed = cold->asked = cold->recovered = (struct channel_asked){ 0, 0 }; /* who died before it was there */
-    if (status != WEIR_OK)
-        weir_detail_restore(&detail);
     return status;
+}
+
+void weir_channel_watch_deaths(weir_channel *channel)
+{
+    struct channel_cold *cold = channel_cold(channel);
+    struct weir_detail detail;
+    if (cold->unwatchable)
+        return;
+    weir_detail_save(&detail);
+    if (become(channel, weir_watch_add, &cold->watched) != WEIR_OK) {
+        cold->unwatchable = true; /* it would hardly be better at the next sleep */
+        weir_detail_restore(&detail);
+    }
 }
 
 /* ---- the descriptors of others ---- */
@@ -95,9 +109,9 @@ void weir_channel_ask_alerts(struct channel_cold *cold, bool wanted)
 void weir_channel_hush(weir_channel *channel)
 {
     struct channel_cold *cold = channel_cold(channel);
-    if (cold->watched)
+    if (cold->watched || cold->listens)
         weir_watch_remove(&cold->watch); /* behind this its thread does not look at the handle */
-    cold->watched = false;
+    cold->watched = cold->listens = false;
     weir_channel_forget(cold);
     uint32_t own = weir_load32_rlx(&channel->alert);
     if (own == 0)
@@ -107,16 +121,18 @@ void weir_channel_hush(weir_channel *channel)
     weir_companion_close((int)own - 1);
 }
 
-weir_status weir_channel_describe(weir_channel *channel, int *descriptor)
+weir_status weir_channel_describe(weir_channel *channel, bool listens, int *descriptor)
 {
     struct channel_cold *cold = channel_cold(channel);
     uint32_t own = weir_load32_rlx(&channel->alert);
+    weir_status status = listens && cold->listens ? WEIR_OK : become(channel, weir_watch_add, &cold->watched);
+    if (status != WEIR_OK && listens)
+        status = become(channel, weir_watch_listen, &cold->listens);
+    if (status != WEIR_OK)
+        return status;
     if (own == 0) {
         int fd;
-        cold->unwatchable = false;
-        weir_status status = weir_channel_watch_deaths(channel);
-        if (status == WEIR_OK)
-            status = weir_companion_make(cold->section, cold->slot, &fd);
+        status = weir_companion_make(cold->section, cold->slot, &fd);
         if (status != WEIR_OK)
             return status;
         own = (uint32_t)fd + 1;
@@ -136,6 +152,43 @@ weir_status weir_channel_descriptor(weir_channel *channel, int *descriptor)
         return WEIR_E_BUSY;
     weir_status status = weir_channel_explain(channel, WEIR_OK);
     if (status == WEIR_OK)
-        status = weir_channel_describe(channel, descriptor);
+        status = weir_channel_describe(channel, false, descriptor);
     return weir_channel_leave(channel, status);
+}
+
+/* ---- without the watch's thread ---- */
+
+/* sleeps: on it, and not on the channel whose waits look at it besides. */
+static bool begin(weir_channel *channel, bool sleeps)
+{
+    struct channel_cold *cold = channel_cold(channel);
+    struct weir_detail detail;
+    int fd;
+    if (cold->watched || cold->deaf || (cold->listens && (!sleeps || weir_load32_rlx(&channel->alert) != 0)))
+        return false;
+    weir_detail_save(&detail);
+    weir_status status = sleeps ? weir_channel_describe(channel, true, &fd)
+                                : become(channel, weir_watch_listen, &cold->listens);
+    cold->deaf = status != WEIR_OK; /* as unwatchable */
+    if (status != WEIR_OK)
+        weir_detail_restore(&detail);
+    return status == WEIR_OK;
+}
+
+bool weir_channel_begin_to_listen(weir_channel *channel)
+{
+    const struct channel_beside *beside = channel_cold(channel)->beside;
+    bool begun = begin(channel, true);
+    return (beside != NULL && begin(beside->channel, false)) || begun;
+}
+
+bool weir_channel_listen(weir_channel *channel, uint32_t armed, int64_t ns)
+{
+    int fds[2] = { (int)weir_load32_rlx(&channel->alert) - 1, -1 };
+    int64_t next = weir_watch_round(&fds[1]);
+    if (weir_load32_rlx(&channel->sleeper->armed) != armed) /* relaxed: as the futex's */
+        return true; /* told in that round */
+    bool woken = weir_os_poll(fds, next < 0 ? 2 : 1, next >= 0 && next < ns ? next : ns) > 0;
+    weir_os_hush(fds[0]); /* a look follows */
+    return woken;
 }

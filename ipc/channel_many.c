@@ -128,6 +128,21 @@ static void arm_all(const struct many *m, struct weir_os_sleep *on)
         weir_fence_sc(); /* order WAKE sc: as in weir_channel_arm */
 }
 
+/* Where no thread tells of deaths, they listen after a second, if all of them can: in poll. */
+static bool listen(const struct many *m, int64_t now)
+{
+    bool listens = false;
+    for (uint32_t i = 0; i < m->count; i++) {
+        const struct channel_cold *cold = channel_cold(m->channels[i]);
+        if (!cold->watched && weir_channel_is_idle(cold, now))
+            (void)weir_channel_begin_to_listen(m->channels[i]);
+        if (!cold->watched && (!cold->listens || cold->deaf))
+            return false;
+        listens = listens || !cold->watched;
+    }
+    return listens;
+}
+
 /* WEIR_E_UNSUPPORTED: in another way, then. */
 static weir_status sleep_on_words(const struct many *m, uint32_t *which)
 {
@@ -141,6 +156,10 @@ static weir_status sleep_on_words(const struct many *m, uint32_t *which)
         status = each(m, look_at_all, &now, which);
         if (status != WEIR_EMPTY || now >= m->until_ns)
             break;
+        if (listen(m, now)) {
+            status = WEIR_E_UNSUPPORTED;
+            break;
+        }
         int64_t bound = bound_of(m, now);
         note_sleep(m, bound);
         bool slept = weir_os_sleep_any(on, m->count, bound);
@@ -170,7 +189,7 @@ static weir_status rearm(weir_channel *channel, uint32_t i, void *arg)
 static weir_status describe(weir_channel *channel, uint32_t i, void *arg)
 {
     int *descriptors = arg;
-    weir_status status = weir_channel_describe(channel, &descriptors[i]);
+    weir_status status = weir_channel_describe(channel, true, &descriptors[i]);
     return status == WEIR_OK ? WEIR_EMPTY : status;
 }
 
@@ -187,7 +206,7 @@ static weir_status rearm_cleared(weir_channel *channel, uint32_t i, void *arg)
 
 static weir_status sleep_on_descriptors(const struct many *m, uint32_t *which)
 {
-    int *descriptors = calloc(m->count, sizeof *descriptors);
+    int *descriptors = calloc((size_t)m->count + 1, sizeof *descriptors); /* the last one is the watch's */
     if (descriptors == NULL)
         return weir_fail(WEIR_E_NO_MEMORY, "no memory for %u descriptors", m->count);
     weir_status status = each(m, describe, descriptors, which);
@@ -198,10 +217,13 @@ static weir_status sleep_on_descriptors(const struct many *m, uint32_t *which)
         now = weir_os_now_ns();
         if (status != WEIR_EMPTY || now >= m->until_ns)
             break;
-        int64_t bound = bound_of(m, now);
+        int64_t bound = bound_of(m, now), next = weir_watch_round(&descriptors[m->count]);
+        bound = next >= 0 && next < bound ? next : bound;
         note_sleep(m, bound);
-        readable = weir_os_poll(descriptors, m->count, bound);
+        readable = weir_os_poll(descriptors, m->count + (next < 0), bound);
         note_wake(m);
+        if (descriptors[m->count] >= 0 && next < 0 && readable > 0) /* not that alone: the round tells whom it is about */
+            readable -= weir_os_poll(&descriptors[m->count], 1, 0) > 0;
         if (readable < 0)
             status = weir_fail(WEIR_E_NO_MEMORY, "no memory to wait for %u descriptors", m->count);
     }
@@ -238,7 +260,7 @@ static weir_status wait_any(const struct many *m, uint32_t *which, weir_timeout 
         return status == WEIR_EMPTY ? WEIR_TIMEOUT : status;
     for (uint32_t i = 0; i < m->count; i++) {
         struct channel_cold *cold = channel_cold(m->channels[i]);
-        (void)weir_channel_watch_deaths(m->channels[i]);
+        weir_channel_watch_deaths(m->channels[i]);
         if (!cold->idle)
             cold->since_ns = now;
     }

@@ -10,7 +10,7 @@
 
 bool weir_channel_is_due(struct channel_cold *cold, struct channel_asked *asked, int64_t now)
 {
-    uint64_t news = cold->watched ? weir_watch_seen(&cold->watch) : 0;
+    uint64_t news = cold->watched || cold->listens ? weir_watch_seen(&cold->watch) : 0;
     if (news == asked->news && now - asked->when_ns < (cold->watched ? ASK_WATCHED_NS : ASK_NS))
         return false;
     *asked = (struct channel_asked){ now, news };

@@ -86,6 +86,8 @@ struct channel_cold {
     uint64_t none_lives;            /* the peers' joins + 1 when the kernel last said that none of them lives */
     bool watched;                   /* deaths are told */
     bool unwatchable;               /* that was tried, in vain */
+    bool listens;                   /* a client of the watch without its thread: its sleeps do the rounds, */
+    bool deaf;                      /* or cannot */
     struct weir_watch_client watch;
     const struct channel_beside *beside; /* NULL: nothing */
     weir_channel *waits_beside;  /* whose waits look at this channel besides; set before the first of them */

@@ -4,9 +4,8 @@
 #include <weir/ipc/probe.h>
 
 #define SLEEP_NS INT64_C(45000000)  /* the longest sleep: covers a waker that stopped between its store and its wake */
-#define WATCHED_NS CHANNEL_LONGEST_NS /* the same after a second of nothing, where deaths are told, */
-#define IDLE_NS (2 * SLEEP_NS)      /* and where they are not: a wake costs 60 us on a virtual machine, */
-#define IDLE_AFTER_NS INT64_C(1000000000) /* and a blocked process is to take less than 0.1 % of a core */
+#define WATCHED_NS CHANNEL_LONGEST_NS /* the same after a second of nothing, where deaths are told: a wake costs 50 us */
+#define IDLE_AFTER_NS INT64_C(1000000000) /* on a virtual machine, and who is blocked is to take less than 0.1 % of a core */
 #define ALONE_NS (4 * SLEEP_NS)     /* where they are not and nobody could die: who comes wakes us */
 #define PAUSES_MAX 128              /* between two looks at the ring: see pace */
 #define PAUSES_A_PASS 256u          /* between two looks at the clock: some 6 us */
@@ -352,19 +351,29 @@ static weir_status linger(const struct channel_wait *w)
     return w->none;
 }
 
+bool weir_channel_is_idle(const struct channel_cold *cold, int64_t now)
+{
+    return now - cold->since_ns > IDLE_AFTER_NS;
+}
+
+/* Its deaths are told, by the watch's thread or by its own sleeps. */
+static bool hears(const struct channel_cold *cold)
+{
+    return cold->watched || (cold->listens && !cold->deaf);
+}
+
 /* The longest sleep. */
 int64_t weir_channel_longest(struct channel_cold *cold, int64_t now)
 {
     weir_participant peers;
     uint32_t own = 0;
-    bool idle = now - cold->since_ns > IDLE_AFTER_NS;
-    if (cold->watched)
-        return idle ? WATCHED_NS : SLEEP_NS;
+    if (hears(cold))
+        return weir_channel_is_idle(cold, now) ? WATCHED_NS : SLEEP_NS;
     (void)weir_channel_crowd(cold, cold->peers, false, &peers, NULL); /* which cannot fail where nobody is asked */
     bool alone = peers.presence != WEIR_ALIVE; /* a work queue's consumers have each other to look after */
     if (alone && cold->kind->recover != NULL && cold->role == WEIR_CONSUMER)
         alone = weir_channel_crowd(cold, cold->own, false, &peers, &own) == WEIR_OK && own <= 1;
-    return alone ? ALONE_NS : idle ? IDLE_NS : SLEEP_NS;
+    return alone ? ALONE_NS : SLEEP_NS;
 }
 
 /* Sleeps once, on the value that arm returned; true if the word is to be armed again. */
@@ -372,13 +381,17 @@ static bool sleep_once(const struct channel_wait *w, uint32_t armed, int64_t now
 {
     weir_channel *channel = w->channel;
     struct channel_cold *cold = channel_cold(channel);
+    bool idle = weir_channel_is_idle(cold, now);
+    if (idle && weir_channel_begin_to_listen(channel))
+        return true;
     int64_t longest = weir_channel_longest(cold, now);
     int64_t beside = cold->beside != NULL ? weir_channel_longest(channel_cold(cold->beside->channel), now) : longest;
     longest = beside < longest ? beside : longest;
     int64_t bound = until_ns - now < longest ? until_ns - now : longest;
     weir_channel_tally(cold, WEIR_COUNT_SLEPT, 1);
     WEIR_PROBE3(sleep, weir_section_name(cold->section), (int)cold->role, bound);
-    bool ended = weir_os_sleep(&channel->sleeper->armed, armed, bound);
+    bool ended = idle && !cold->watched && hears(cold) ? weir_channel_listen(channel, armed, bound)
+                                                       : weir_os_sleep(&channel->sleeper->armed, armed, bound);
     uint32_t now_armed = weir_load32_rlx(&channel->sleeper->armed); /* relaxed: only whether to arm again */
     ended = ended || now_armed == 0; /* another value is another consumer's, who sleeps too */
     weir_channel_tally(cold, WEIR_COUNT_WOKEN, ended);
@@ -391,9 +404,9 @@ static weir_status sleep_until(const struct channel_wait *w, int64_t until_ns)
     weir_channel *channel = w->channel;
     weir_status status;
     struct channel_cold *cold = channel_cold(channel);
-    (void)weir_channel_watch_deaths(channel); /* without it the kernel is asked */
+    weir_channel_watch_deaths(channel); /* without it the kernel is asked */
     if (cold->beside != NULL)
-        (void)weir_channel_watch_deaths(cold->beside->channel);
+        weir_channel_watch_deaths(cold->beside->channel);
     uint32_t armed = weir_channel_arm(w);
     for (;;) {
         status = weir_channel_look(w);

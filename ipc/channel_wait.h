@@ -53,7 +53,16 @@ bool weir_channel_is_due(struct channel_cold *cold, struct channel_asked *asked,
 
 /* weir_channel_watch_deaths sees that deaths are told; where that cannot be, the kernel is asked every 10 ms.  Not
  * async-signal-safe. */
-weir_status weir_channel_watch_deaths(weir_channel *channel);
+void weir_channel_watch_deaths(weir_channel *channel);
+
+/* Where there is no thread to tell of deaths, who has waited for a second listens itself (watch.h).
+ * weir_channel_begin_to_listen: true, it does from now on, and has to arm again, because wakers must see its FIFO; not
+ * async-signal-safe.  weir_channel_listen is its sleep then, ended by a wake, by news of a death, or after ns. */
+bool weir_channel_begin_to_listen(weir_channel *channel);
+bool weir_channel_listen(weir_channel *channel, uint32_t armed, int64_t ns);
+
+/* weir_channel_is_idle: it has waited for a second. */
+bool weir_channel_is_idle(const struct channel_cold *cold, int64_t now);
 
 /* What a wait is made of, for one handle or many.  look: is it there?  w->none where it is not.  look_at_end: and are
  * the peers?  arm, look again, sleep on what arm returned (weir_channel_longest at most), disarm.
@@ -71,8 +80,9 @@ int64_t weir_channel_end_of(weir_timeout timeout, int64_t now); /* when a wait t
  * something. */
 weir_status weir_channel_rearm(const struct channel_wait *w);
 
-/* weir_channel_describe gives the handle's descriptor, made if need be. */
-weir_status weir_channel_describe(weir_channel *channel, int *descriptor);
+/* weir_channel_describe gives the handle's descriptor, made if need be.  listens: for its own sleeps, for which the watch
+ * need not have a thread. */
+weir_status weir_channel_describe(weir_channel *channel, bool listens, int *descriptor);
 
 /* weir_channel_wake_own wakes this handle's own side, from another thread or a handler. */
 void weir_channel_wake_own(weir_channel *channel);

@@ -15,7 +15,7 @@
  * Progress, Waiting: as channel.h.
  * Order:    each sender's messages in order.
  * The end:  an owner that leaves or is killed is told to a sender once: by a send (within 20 ms of sends), by a call
- *           that waits for it within 50 ms, mostly within 5 (without the process's watch within 100).  What nobody has
+ *           that waits for it within 50 ms, mostly within 5.  What nobody has
  *           received stays for the next owner (WEIR_KEEP), or is dropped by it (WEIR_DISCARD).  A killed owner receives
  *           nothing twice, but its successor may what it had not released: the message in hand, and all since a call
  *           kept messages (weir_sender_call).

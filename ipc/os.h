@@ -20,8 +20,8 @@ void weir_os_wake(weir_atomic_u32 *word);
 struct weir_os_sleep { weir_atomic_u32 *word; uint32_t value; };
 bool weir_os_sleep_any(const struct weir_os_sleep *on, uint32_t count, int64_t ns);
 
-/* weir_os_poll sleeps until one of the descriptors is readable, at most ns nanoseconds.  How many are; less than 0: there
- * is no memory. */
+/* weir_os_poll sleeps until one of the descriptors is readable (-1 never is), at most ns nanoseconds.  How many are; less
+ * than 0: there is no memory, of which two need none. */
 int weir_os_poll(const int *descriptors, uint32_t count, int64_t ns);
 
 /* weir_os_signal makes a FIFO that does not block readable; weir_os_hush takes all that is in it.  Async-signal-safe. */

@@ -57,14 +57,15 @@ bool weir_os_sleep_any(const struct weir_os_sleep *on, uint32_t count, int64_t n
 int weir_os_poll(const int *descriptors, uint32_t count, int64_t ns)
 {
     int saved = errno, readable = -1;
-    struct pollfd *fds = calloc(count, sizeof *fds);
+    struct pollfd few[2], *fds = count <= 2 ? few : calloc(count, sizeof *fds);
     if (fds != NULL) {
         struct timespec wait = { .tv_sec = (time_t)(ns / 1000000000), .tv_nsec = (long)(ns % 1000000000) };
         for (uint32_t i = 0; i < count; i++)
             fds[i] = (struct pollfd){ .fd = descriptors[i], .events = POLLIN };
         readable = ppoll(fds, count, &wait, NULL);
         readable = readable < 0 ? 0 : readable; /* a signal */
-        free(fds);
+        if (fds != few)
+            free(fds);
     }
     errno = saved;
     return readable;

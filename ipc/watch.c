@@ -35,7 +35,7 @@ static weir_status fork_status;
 static struct {
     uint64_t epoch; /* of how many forks this process is the child */
     int watch;
-    bool running; /* the thread */
+    bool running; /* the thread; without it, clients do its rounds */
     unsigned clients;
     int64_t left_ns; /* when the last of them went */
     struct weir_watch_place *places[BUCKETS];
@@ -171,6 +171,27 @@ static void watch_thread(void)
     (void)pthread_mutex_unlock(&lock);
 }
 
+int64_t weir_watch_round(int *watch)
+{
+    int64_t next = -1;
+    int before; /* not enter's: this may be a handler inside it */
+    *watch = -1;
+    (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
+    if (pthread_mutex_trylock(&lock) == 0) { /* who has it tells, or adds or removes: a handler must not wait for that */
+        if (!state.running && state.watch >= 0) {
+            int64_t now = weir_os_now_ns();
+            take_news(now);
+            tell_all(now, &next);
+            *watch = state.watch; /* as long as its caller is a client */
+        }
+        (void)pthread_mutex_unlock(&lock);
+    } else {
+        next = PACE_NS;
+    }
+    (void)pthread_setcancelstate(before, NULL);
+    return next < 0 || next > PACE_NS ? next : PACE_NS;
+}
+
 /* ---- clients ---- */
 
 /* The place of a section's file, which has one client more now. */
@@ -197,6 +218,15 @@ static weir_status take_place(const weir_section *section, struct weir_watch_pla
     return WEIR_OK;
 }
 
+/* Without clients there is no instance either, but the thread's, which ends a second later. */
+static void close_unused(void)
+{
+    if (state.running || state.clients != 0 || state.watch < 0)
+        return;
+    weir_os_watch_close(state.watch);
+    state.watch = -1;
+}
+
 /* Gives a place without clients up. */
 static void give_up(struct weir_watch_place *place)
 {
@@ -208,24 +238,22 @@ static void give_up(struct weir_watch_place *place)
     free(place);
 }
 
-static weir_status add(struct weir_watch_client *c, const weir_section *section)
+static weir_status add(struct weir_watch_client *c, const weir_section *section, bool thread)
 {
     struct weir_watch_place *place = NULL;
     weir_status status = state.watch >= 0 ? WEIR_OK : weir_os_watch_open(&state.watch);
     if (status == WEIR_OK)
         status = take_place(section, &place);
-    if (status == WEIR_OK && !state.running) {
+    if (status == WEIR_OK && thread && !state.running) {
         status = weir_os_thread_start(watch_thread);
         state.running = status == WEIR_OK;
-        if (!state.running)
-            give_up(place); /* without a thread, it has no client yet */
+        if (!state.running && place->clients == NULL)
+            give_up(place);
     }
-    if (status != WEIR_OK && !state.running && state.watch >= 0) {
-        weir_os_watch_close(state.watch);
-        state.watch = -1;
-    }
-    if (status != WEIR_OK)
+    if (status != WEIR_OK) {
+        close_unused();
         return status;
+    }
     c->place = place;
     c->epoch = state.epoch;
     c->previous = NULL;
@@ -242,20 +270,30 @@ void weir_watch_allow(bool allowed)
     weir_store32_rlx(&refused, !allowed);
 }
 
-weir_status weir_watch_add(struct weir_watch_client *c, const weir_section *section)
+static weir_status become_client(struct weir_watch_client *c, const weir_section *section, bool thread)
 {
     if (weir_section_forked(section))
         return weir_fail(WEIR_E_FORKED, "the handle of %s was opened before the fork: open it again in the child",
                          weir_section_name(section));
-    if (weir_load32_rlx(&refused) != 0)
-        return weir_fail(WEIR_E_UNSUPPORTED, "weir_watch_allow(false): this process is not told of deaths");
     (void)pthread_once(&fork_once, see_to_forks);
     if (fork_status != WEIR_OK)
         return weir_fail(fork_status, "no memory for a fork handler"); /* the text was another thread's, perhaps */
     enter();
-    weir_status status = add(c, section);
+    weir_status status = add(c, section, thread);
     leave();
     return status;
+}
+
+weir_status weir_watch_add(struct weir_watch_client *c, const weir_section *section)
+{
+    if (weir_load32_rlx(&refused) != 0 && !weir_section_forked(section))
+        return weir_fail(WEIR_E_UNSUPPORTED, "weir_watch_allow(false): this process has no thread that is told of deaths");
+    return become_client(c, section, true);
+}
+
+weir_status weir_watch_listen(struct weir_watch_client *c, const weir_section *section)
+{
+    return become_client(c, section, false);
 }
 
 void weir_watch_remove(struct weir_watch_client *c)
@@ -273,6 +311,7 @@ void weir_watch_remove(struct weir_watch_client *c)
         state.left_ns = weir_os_now_ns();
         if (place->clients == NULL)
             give_up(place);
+        close_unused();
     }
     c->place = NULL;
     leave();

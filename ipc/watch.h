@@ -21,7 +21,10 @@
  * time; and one that stayed for ever would be in the way of who wants to be single-threaded (unshare(2), setns(2))
  * when all channels are closed.  All signals are blocked in it.  Asleep it takes nothing.  exec ends it; a forked
  * child has none, and none of the clients: what the child registers makes one anew.  A library whose code is unloaded
- * (dlclose) within that second is not supported. */
+ * (dlclose) within that second is not supported.
+ *
+ * Where there is no thread (weir_watch_allow, or the system gives none), who sleeps can be it: a client by
+ * weir_watch_listen does a round before each sleep, and sleeps in poll on the watch's descriptor besides. */
 #ifndef WEIR_IPC_WATCH_H
 #define WEIR_IPC_WATCH_H
 
@@ -54,6 +57,17 @@ struct weir_watch_client {
  *           WEIR_E_NO_SPACE (fs.inotify.max_user_watches); WEIR_E_PERMISSION; WEIR_E_OS.  Then c is as it was, and its
  *           owner polls. */
 weir_status weir_watch_add(struct weir_watch_client *c, const weir_section *section);
+
+/* weir_watch_listen is weir_watch_add without a thread: whoever calls weir_watch_round tells the clients.
+ *
+ * Callers and Returns: as weir_watch_add, but that weir_watch_allow does not matter and no thread is started. */
+weir_status weir_watch_listen(struct weir_watch_client *c, const weir_section *section);
+
+/* weir_watch_round tells whom it is time to tell, where no thread does; told() is called in it.  How long it is until the
+ * next time, in ns, 1 ms at least; negative: until *watch is readable (-1: the thread sees to it, or another round does).
+ *
+ * Callers:  a client's owner, not from told().  Progress: wait-free but for told(). */
+int64_t weir_watch_round(int *watch);
 
 /* weir_watch_remove ends that.  When it returns, told() is not running and will not be called.  Of a client that is not
  * added, or was added before a fork, in the child: nothing.

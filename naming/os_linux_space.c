@@ -117,22 +117,24 @@ static bool limits_known(const char *folder, int64_t now)
 
 static void limits_begin(const char *folder, size_t len, int64_t now)
 {
-    limits.whole = len < sizeof limits.folder;
+    limits.whole = false; /* until all levels are read: a signal handler may look */
     limits.since_ns = now;
-    memcpy(limits.folder, folder, limits.whole ? len + 1 : 0);
+    limits.folder[0] = 0;
+    if (len < sizeof limits.folder)
+        memcpy(limits.folder, folder, len + 1);
 }
 
 /* The limit of one level.  One that could not be read now is not believed later. */
-static uint64_t read_limit(char *folder, const char *file, unsigned level)
+static uint64_t read_limit(char *folder, const char *file, unsigned level, bool *whole)
 {
     uint64_t max = NO_LIMIT;
     errno = 0;
     if (!cgroup_number(folder, file, &max) && errno != 0 && errno != ENOENT) /* ENOENT: it has no limit */
-        limits.whole = false;
+        *whole = false;
     if (level < sizeof limits.max / sizeof limits.max[0])
         limits.max[level] = max;
     else
-        limits.whole = false;
+        *whole = false;
     return max;
 }
 
@@ -146,11 +148,11 @@ static void cgroup_and_ancestors(const char *root, const char *path, const struc
     if (len < 0 || len >= FOLDER_MAX)
         return;
     int64_t now = weir_linux_now_ns();
-    bool known = limits_known(here, now);
+    bool known = limits_known(here, now), whole = (size_t)len < sizeof limits.folder;
     if (!known)
         limits_begin(here, (size_t)len, now);
     for (unsigned level = 0;; level++) { /* the root's last */
-        uint64_t max = known ? limits.max[level] : read_limit(here, files->max, level);
+        uint64_t max = known ? limits.max[level] : read_limit(here, files->max, level, &whole);
         uint64_t room = cgroup_room(here, files, max, need);
         if (room < *least) {
             *least = room;
@@ -158,9 +160,10 @@ static void cgroup_and_ancestors(const char *root, const char *path, const struc
         }
         char *slash = strrchr(here + root_len, '/');
         if (slash == NULL)
-            return;
+            break;
         *slash = 0;
     }
+    limits.whole = known || whole;
 }
 
 /* The least room among this process's memory cgroup and its ancestors, and which one that is. */

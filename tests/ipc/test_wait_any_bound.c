@@ -5,13 +5,13 @@
 #include <criterion/criterion.h>
 #include <sys/resource.h>
 #include <weir/ipc/channel_wait.h>
+#include <weir/ipc/os_linux.h>
 #include <weir/naming/os_linux.h>
 
 #define MANY 300 /* more than one futex_waitv takes */
 #define SECOND INT64_C(1000000000)
 #define MINUTE (60 * SECOND)
-#define FIRST_NS INT64_C(45000000) /* a sleep in the first second of nothing; later: */
-#define UNWATCHED_NS INT64_C(90000000)
+#define FIRST_NS INT64_C(45000000) /* a sleep in the first second of nothing, and always where deaths are not told; later: */
 #define WATCHED_NS INT64_C(450000000)
 #define EACH_NS INT64_C(4000000) /* for each handle, where that is longer */
 #define ASKED_NS INT64_C(250000000) /* how often the kernel is asked about a handle's peers at most, where deaths are told, */
@@ -21,7 +21,8 @@
 
 static int64_t passed_ns; /* in sleeps, beside the real time */
 static struct {
-    bool real;            /* they are slept, and end by a wake alone */
+    bool real;            /* they are slept, and end by a wake alone; */
+    bool poll;            /* those in poll are, and begin with the victim's death; on words the first second passes at once */
     uint64_t count, late; /* late: behind the first second */
     int64_t shortest_late_ns, longest_ns;
     uint64_t dies_in; /* the sleep in which somebody is killed; 0: none */
@@ -55,7 +56,7 @@ static void note(int64_t ns)
 
 bool __wrap_weir_os_sleep_any(const struct weir_os_sleep *on, uint32_t count, int64_t ns)
 {
-    if (sleeps.real)
+    if (sleeps.real && !sleeps.poll)
         return __real_weir_os_sleep_any(on, count, HELP_DEADLINE);
     note(ns);
     return true;
@@ -63,9 +64,14 @@ bool __wrap_weir_os_sleep_any(const struct weir_os_sleep *on, uint32_t count, in
 
 int __wrap_weir_os_poll(const int *descriptors, uint32_t count, int64_t ns)
 {
-    if (sleeps.real)
+    if (sleeps.poll && ns != 0 && sleeps.victim != 0) {
+        child_kill(sleeps.victim);
+        sleeps.victim = 0;
+    }
+    if (sleeps.real && ns != 0)
         return __real_weir_os_poll(descriptors, count, HELP_DEADLINE);
-    note(ns);
+    if (ns != 0)
+        note(ns);
     return __real_weir_os_poll(descriptors, count, 0);
 }
 
@@ -143,22 +149,41 @@ Test(wait_any_bound, sleeps_longer_the_more_there_are_where_deaths_are_told, .ti
     close_some(MANY);
 }
 
+Test(wait_any_bound, sleeps_as_long_where_they_listen_themselves, .timeout = 100)
+{
+    (void)support_shm_dir();
+    static const unsigned counts[] = { 1, 112, 128, MANY };
+    weir_watch_allow(false);
+    open_some(MANY, MANY);
+    for (unsigned i = 0; i < sizeof counts / sizeof counts[0]; i++) {
+        int64_t bound = counts[i] * EACH_NS > WATCHED_NS ? counts[i] * EACH_NS : WATCHED_NS;
+        wait_a_minute(counts[i]);
+        CHECK(channel_cold(c[0])->listens && channel_cold(c[counts[i] - 1])->listens);
+        CHECK(sleeps.shortest_late_ns == bound && sleeps.longest_ns == bound);
+        for (unsigned n = 0; n < counts[i]; n++) /* the next wait begins anew */
+            channel_cold(c[n])->idle = false;
+    }
+    close_some(MANY);
+}
+
+static int no_inotify(int flags) { return (void)flags, errno = ENOSYS, -1; }
+
 Test(wait_any_bound, does_not_grow_where_they_are_not_and_a_death_is_found_by_the_next_wake, .timeout = 100)
 {
     (void)support_shm_dir();
     const unsigned count = WEIR_OS_SLEEP_ANY_MAX, dying = 77;
     uint32_t which = 0;
-    weir_watch_allow(false);
+    weir_watch_linux.inotify_init1 = no_inotify;
     open_some(count, dying);
     pid_t victim = child_stands(name_of(dying), WEIR_PRODUCER, (weir_channel_options){ .capacity = 0 }, works_not);
     wait_a_minute(count);
-    CHECK(!channel_cold(c[0])->watched);
-    CHECK(sleeps.shortest_late_ns == UNWATCHED_NS && sleeps.longest_ns == UNWATCHED_NS);
+    CHECK(!channel_cold(c[0])->watched && !channel_cold(c[0])->listens);
+    CHECK(sleeps.shortest_late_ns == FIRST_NS && sleeps.longest_ns == FIRST_NS);
     sleeps.dies_in = sleeps.count + 3;
     sleeps.victim = victim;
     CHECK_OK(weir_wait_any(c, count, &which, MINUTE));
     CHECK(which == dying);
-    CHECK(sleeps.after_death == 0 && sleeps.longest_ns == UNWATCHED_NS);
+    CHECK(sleeps.after_death == 0 && sleeps.longest_ns == FIRST_NS);
     CHECK_STATUS(receive_nothing(c[dying], WEIR_NOWAIT), WEIR_DIED);
     close_some(count);
 }
@@ -189,4 +214,25 @@ Test(wait_any_bound, a_death_is_told_whatever_the_bound, .timeout = 100)
     a_death_among(3);
     a_death_among(128);
     a_death_among(MANY);
+}
+
+Test(wait_any_bound, a_death_is_told_where_they_listen_themselves, .timeout = 100)
+{
+    (void)support_shm_dir();
+    static const unsigned counts[] = { 3, 128, MANY };
+    weir_watch_allow(false);
+    for (unsigned i = 0; i < sizeof counts / sizeof counts[0]; i++) {
+        const unsigned dying = counts[i] - 2;
+        uint32_t which = 0;
+        open_some(counts[i], dying);
+        memset(&sleeps, 0, sizeof sleeps);
+        sleeps.real = sleeps.poll = true;
+        sleeps.victim = child_stands(name_of(dying), WEIR_PRODUCER, (weir_channel_options){ .capacity = 0 }, works_not);
+        int64_t from = help_now_ns();
+        CHECK_OK(weir_wait_any(c, counts[i], &which, WEIR_FOREVER));
+        CHECK(sleeps.victim == 0 && which == dying);
+        CHECK(help_now_ns() - from < HELP_DEADLINE / 2); /* not by the end of that sleep */
+        CHECK_STATUS(receive_nothing(c[dying], WEIR_NOWAIT), WEIR_DIED);
+        close_some(counts[i]);
+    }
 }

@@ -47,9 +47,16 @@ int weir_os_poll(const int *descriptors, uint32_t count, int64_t ns)
     return 0;
 }
 
-weir_status weir_channel_describe(weir_channel *channel, int *descriptor)
+int64_t weir_watch_round(int *watch)
 {
-    (void)channel, (void)descriptor;
+    (void)watch;
+    MODEL_ASSERT(!"nobody waits in poll");
+    return -1;
+}
+
+weir_status weir_channel_describe(weir_channel *channel, bool listens, int *descriptor)
+{
+    (void)channel, (void)listens, (void)descriptor;
     MODEL_ASSERT(!"nobody waits in poll");
     return WEIR_E_STATE;
 }

@@ -52,7 +52,14 @@ weir_status weir_companion_remove(weir_section *section, uint32_t slot) { return
 const char *weir_section_name(const weir_section *section) { return (void)section, "Local/model"; }
 
 /* Nobody is told of deaths, and nobody waits in poll. */
-weir_status weir_channel_watch_deaths(weir_channel *channel) { return (void)channel, WEIR_E_UNSUPPORTED; }
+void weir_channel_watch_deaths(weir_channel *channel) { (void)channel; }
+bool weir_channel_begin_to_listen(weir_channel *channel) { return (void)channel, false; }
+bool weir_channel_listen(weir_channel *channel, uint32_t armed, int64_t ns)
+{
+    (void)channel, (void)armed, (void)ns;
+    MODEL_ASSERT(!"nobody listens");
+    return false;
+}
 void weir_channel_signal(struct channel_cold *cold, uint32_t slot, bool keeps) { (void)cold, (void)slot, (void)keeps; }
 void weir_os_signal(int fd) { (void)fd; }
 void weir_os_hush(int fd) { (void)fd; }

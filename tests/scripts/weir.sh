@@ -77,7 +77,8 @@ shows stat "\"channel\":\\{\"kind\":\"spsc\",\"capacity\":[0-9]+"
 shows stat "\"participants\":\\["
 shows stat "\"role\":\"producer\",\"place\":0,\"state\":\"alive\",\"generation\":1,.*\"process\":$producer,.*\"same_pid_namespace\":true"
 runs 0 weir stat orders
-shows stat 'channel +kind spsc, capacity [0-9]+ bytes, longest message [0-9]+'
+shows stat 'content +channel, section layout [0-9]+'
+shows stat 'channel +kind spsc, channel layout [0-9]+, capacity [0-9]+ bytes, longest message [0-9]+'
 shows stat 'present +1 producers of 1, 0 consumers of 1'
 shows stat "^ +producer +0 +alive +1 +0 +20[0-9-]+T[0-9:]+Z +[0-9]+ .* process $producer"
 shows stat '^ +all producers there ever were'

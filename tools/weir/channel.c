@@ -1,6 +1,8 @@
 /* tools/weir/channel.c - what stat shows of a channel: what it is, who is there, what they have counted. */
 #include "tool.h"
 
+#include <weir/ipc/channel_layout.h>
+
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -87,8 +89,9 @@ static void json_channel(const weir_channel_facts *facts, const weir_member *mem
 {
     char kind[16];
     uint64_t pid_space = own_pid_space();
-    (void)printf(",\"channel\":{\"kind\":\"%s\",\"capacity\":%llu,\"record_max\":%u,\"type\":",
-                 kind_text(facts->kind, kind, sizeof kind), (unsigned long long)facts->capacity, facts->record_max);
+    (void)printf(",\"channel\":{\"kind\":\"%s\",\"capacity\":%llu,\"record_max\":%u,\"layout_version\":%u,\"type\":",
+                 kind_text(facts->kind, kind, sizeof kind), (unsigned long long)facts->capacity, facts->record_max,
+                 WEIR_CHANNEL_VERSION); /* an observer opens no other */
     tool_json_text(facts->type);
     (void)printf(",\"type_size\":%u,\"type_alignment\":%u,\"type_version\":%u", facts->type_size, facts->type_alignment,
                  facts->type_version);
@@ -148,7 +151,7 @@ static void print_channel(weir_channel_facts *facts, const weir_member *members,
 {
     char kind[16];
     uint64_t pid_space = own_pid_space();
-    (void)printf("  channel   kind %s, ", kind_text(facts->kind, kind, sizeof kind));
+    (void)printf("  channel   kind %s, channel layout %u, ", kind_text(facts->kind, kind, sizeof kind), WEIR_CHANNEL_VERSION);
     if (facts->capacity != 0)
         (void)printf("capacity %llu bytes, longest message %u\n", (unsigned long long)facts->capacity, facts->record_max);
     else

@@ -73,7 +73,7 @@ static void print_text(const weir_section_info *info)
     (void)printf("  state     %s%s%s\n", tool_state(info->state),
                  info->state == WEIR_SECTION_STRANGE ? ": " : "",
                  info->state == WEIR_SECTION_STRANGE ? weir_status_text(info->why) : "");
-    (void)printf("  content   %s, layout version %u%s\n", tool_content(info, content, sizeof content), info->version,
+    (void)printf("  content   %s, section layout %u%s\n", tool_content(info, content, sizeof content), info->version,
                  (info->flags & WEIR_PERSISTENT) != 0 ? ", persistent" : "");
     (void)printf("  access    mode %04o, owner %s, group %s\n", info->mode,
                  tool_owner(info->owner, owner, sizeof owner), found != NULL ? found->gr_name : group);
