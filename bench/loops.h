@@ -8,6 +8,7 @@
 #define WEIR_BENCH_LOOPS_H
 
 #include "peer.h"
+#include "wide.h"
 
 #include <stddef.h>
 
@@ -43,6 +44,10 @@ typedef void bench_release(struct bench_end *end);                     /* all th
 BENCH_INLINE void bench_fill(void *msg, uint64_t number, uint32_t bytes)
 {
     uint64_t *word = (uint64_t *)msg;
+    if (bytes >= BENCH_WIDE) {
+        bench_fill_wide(msg, bytes, number);
+        return;
+    }
     for (uint32_t i = 0; i < bytes / 8; i++)
         word[i] = number;
 }
@@ -52,6 +57,8 @@ BENCH_INLINE uint64_t bench_read(const void *msg, uint32_t bytes)
 {
     const uint64_t *word = (const uint64_t *)msg;
     uint64_t number = word[0], differ = 0;
+    if (bytes >= BENCH_WIDE)
+        return WEIR_LIKELY(bench_differ_wide(msg, bytes, number) == 0) ? number : UINT64_MAX;
     for (uint32_t i = 1; i < bytes / 8; i++)
         differ |= word[i] ^ number;
     return WEIR_LIKELY(differ == 0) ? number : UINT64_MAX;

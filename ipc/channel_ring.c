@@ -85,7 +85,7 @@ static weir_status attach_stated(weir_channel *channel)
             weir_view_refresh(&cold->view) != WEIR_OK)
             break;
     } while (status == WEIR_E_CORRUPT && cold->view.size > seen);
-    if (status == WEIR_E_MISMATCH)
+    if (status == WEIR_E_MISMATCH || status == WEIR_E_INVALID) /* of more lanes, or slots, than the handle is for */
         status = weir_fail(WEIR_E_CORRUPT, "%s states a ring of %llu bytes and has another",
                            weir_section_name(cold->section), (unsigned long long)shape.capacity);
     cold->attached = status == WEIR_OK;

@@ -233,7 +233,8 @@ void weir_spsc_own(weir_spsc_producer *p, uint64_t end_pos, uint64_t size)
 
 void weir_spsc_own_record(weir_spsc_producer *p, uint64_t start_pos, uint64_t len)
 {
-    own(p, start_pos, start_pos + weir_spsc_size(len));
+    uint64_t size = weir_spsc_size(len);
+    own(p, start_pos, start_pos + (size < WEIR_SPSC_OWN_MAX ? size : WEIR_SPSC_OWN_MAX));
 }
 
 /* A message that is too long to be copied word by word: in steps whose lines are still in L1 when they are copied to. */

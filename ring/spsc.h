@@ -42,6 +42,7 @@ WEIR_BEGIN_DECLS
 #define WEIR_SPSC_COPY_MAX 1024u /* bytes; above it memcpy is as fast */
 #define WEIR_SPSC_AHEAD_MIN 512u  /* bytes behind a record that are made the producer's own at once: two records of */
 #define WEIR_SPSC_AHEAD_MAX 4096u /* its size, but no less and no more than these; a longer record's own come before it */
+#define WEIR_SPSC_OWN_MAX 65536u  /* of a longer reservation: more would leave L1 and L2 again before it is filled */
 #define WEIR_SPSC_NOT_CLEARED UINT64_C(1) /* no position: those are multiples of 8 */
 
 /* A record's header is one 64-bit word: a tag above, the payload's length in bytes below.  0 is "nothing yet". */

@@ -6,18 +6,6 @@
 #include "../loops.h"
 #include "../systems.h"
 
-#include <string.h>
-
-#define LINES 4 /* of the vectors below, read together */
-
-typedef uint64_t vector __attribute__((vector_size(64))); /* a line; the compiler makes what there is of it */
-
-#if defined(__x86_64__) && defined(__gnu_linux__) && !defined(__clang__)
-#define WIDEST __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
-#define WIDEST
-#endif
-
 struct positions {
     _Alignas(WEIR_LINE_PAIR) weir_atomic_u64 written;
     _Alignas(WEIR_LINE_PAIR) weir_atomic_u64 read;
@@ -26,28 +14,6 @@ struct positions {
 static uint64_t memory(const struct bench_work *work) { return 4096 + work->capacity; }
 static struct positions *positions_of(const struct bench_end *end) { return end->link->memory; }
 static unsigned char *buffer_of(const struct bench_end *end) { return (unsigned char *)end->link->memory + 4096; }
-
-WIDEST static void write_lines(void *at, uint64_t bytes, uint64_t number)
-{
-    vector value = { number, number, number, number, number, number, number, number };
-    vector *line = at, *last = line + bytes / sizeof *line;
-    for (; line < last; line += LINES)
-        for (int i = 0; i < LINES; i++)
-            line[i] = value;
-}
-
-/* All bits of them that differ from the number. */
-WIDEST static uint64_t read_lines(const void *at, uint64_t bytes, uint64_t number)
-{
-    vector value = { number, number, number, number, number, number, number, number };
-    vector differ[LINES] = { { 0 } };
-    const vector *line = at, *last = line + bytes / sizeof *line;
-    for (; line < last; line += LINES)
-        for (int i = 0; i < LINES; i++)
-            differ[i] |= line[i] ^ value;
-    vector all = differ[0] | differ[1] | differ[2] | differ[3];
-    return all[0] | all[1] | all[2] | all[3] | all[4] | all[5] | all[6] | all[7];
-}
 
 static void produce(struct bench_end *end)
 {
@@ -60,7 +26,7 @@ static void produce(struct bench_end *end)
             if (pos + piece - read > size && !bench_wait(end, &turn))
                 return;
         }
-        write_lines(buffer_of(end) + pos % size, piece, number);
+        bench_fill_wide(buffer_of(end) + pos % size, piece, number);
         weir_store_rel(&shared->written, pos + piece);
     }
 }
@@ -77,7 +43,7 @@ static void consume(struct bench_end *end)
             if (written == pos && !bench_wait(end, &turn))
                 return;
         }
-        end->wrong += read_lines(buffer_of(end) + pos % size, piece, number) != 0;
+        end->wrong += bench_differ_wide(buffer_of(end) + pos % size, piece, number) != 0;
         weir_store_rel(&shared->read, pos + piece);
         if (++end->received == end->work->warm_up)
             end->begin_ns = bench_now_ns();

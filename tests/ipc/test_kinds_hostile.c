@@ -194,6 +194,32 @@ Test(kinds_hostile, a_ring_that_was_found_corrupt_is_so_for_good_and_for_every_c
     }
 }
 
+/* A consumer that came before the ring has handles for the lanes that the channel states. */
+Test(kinds_hostile, a_ring_of_more_lanes_than_the_channel_has_places_is_corrupt)
+{
+    (void)support_shm_dir();
+    FOR_EACH_KIND(k) {
+        if (!k->producers)
+            continue;
+        struct third third;
+        uint64_t got;
+        uint32_t len;
+        weir_channel *c = open_kind(NAME, k->kind, WEIR_CONSUMER, 0);
+        weir_channel *p = open_kind(NAME, k->kind, WEIR_PRODUCER, 4096);
+        third_open(&third, NAME);
+        weir_atomic_u64 *lanes = weir_word_at(ring_of(&third, k), k->kind == WEIR_MPMC ? offsetof(weir_mpmc_layout, lanes)
+                                                                                       : offsetof(weir_mpsc_layout, lanes));
+        weir_store_rlx(lanes, weir_load_rlx(lanes) + 1);
+        CHECK_STATUS(weir_receive(c, &got, 8, &len, WEIR_NOWAIT), WEIR_E_CORRUPT);
+        CHECK(strstr(weir_error_detail(), "has another") != NULL);
+        weir_store_rlx(lanes, weir_load_rlx(lanes) - 1);
+        CHECK_STATUS(weir_receive(c, &got, 8, &len, WEIR_NOWAIT), WEIR_E_CORRUPT); /* for good */
+        CHECK_OK(weir_channel_close(c));
+        CHECK_OK(weir_channel_close(p));
+        third_close(&third);
+    }
+}
+
 Test(kinds_hostile, a_layout_with_more_places_than_the_section_is_corrupt)
 {
     (void)support_shm_dir();
