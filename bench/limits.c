@@ -92,6 +92,8 @@ void command_limits(const struct options *options, struct rows *rows)
     struct bench_work trip = kinds_work(BENCH_SPSC, BENCH_SPIN, 8, 1, 1, 1, 0);
     struct contest *line = programme_contest(&programme, "cache line round trip"), *stream[OPTIONS_LIST_MAX];
     contest_add(&programme, line, &bench_line, &trip, true);
+    contest_add(&programme, line, &bench_line_two, &trip, true);
+    contest_add(&programme, line, &bench_line_each, &trip, true);
     trip.wait = BENCH_SLEEP;
     struct contest *futex = programme_contest(&programme, "futex, from wake to the woken side's running");
     contest_add(&programme, futex, &bench_futex, &trip, true);

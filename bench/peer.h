@@ -105,9 +105,9 @@ struct bench_peer {
 
 /* ---- the systems there are ---- */
 
-extern const struct bench_peer *const bench_peers[];    /* all but our channels and the line; NULL behind the last */
+extern const struct bench_peer *const bench_peers[];    /* all but our channels and the lines; NULL behind the last */
 const struct bench_peer *bench_weir(uint32_t index);    /* our channels, one system a kind; NULL behind the last */
-extern const struct bench_peer bench_line;
+extern const struct bench_peer bench_line, bench_line_two, bench_line_each; /* the machine's own */
 
 /* ---- what the loops need of run.c ---- */
 

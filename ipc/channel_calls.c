@@ -277,6 +277,21 @@ static weir_status disappeared(weir_channel *channel)
     return weir_fail(WEIR_E_CORRUPT, "%s: a committed message disappeared", weir_section_name(cold->section));
 }
 
+/* The same of what the inline calls would get. */
+static weir_status try_get_inline(weir_channel *channel, const struct channel_get *get)
+{
+    weir_status status = get->msg != NULL ? weir_spsc_peek(&channel->rx, get->msg, get->len)
+                                          : weir_spsc_pop_more(&channel->rx, get->buffer, get->size_bytes, get->len);
+    if (WEIR_UNLIKELY(status != WEIR_OK))
+        return status;
+    if (get->releases)
+        weir_spsc_release(&channel->rx);
+    weir_tally(channel->messages, 1);
+    if (get->releases)
+        weir_channel_released(channel);
+    return WEIR_OK;
+}
+
 /* Waits for a message and gets it; *until becomes a deadline. */
 static weir_status wait_and_get(weir_channel *channel, const struct channel_get *get, weir_timeout *until)
 {
@@ -290,7 +305,7 @@ static weir_status wait_and_get(weir_channel *channel, const struct channel_get 
             return status;
         weir_channel_pace_to(channel);
         cold->waited = true;
-        status = try_get(channel, get);
+        status = channel->rx.capacity != 0 ? try_get_inline(channel, get) : try_get(channel, get);
         cold->waited = false;
         if (status != WEIR_EMPTY && status != WEIR_AGAIN)
             return status;

@@ -9,6 +9,7 @@
 #define ALONE_NS (4 * SLEEP_NS)     /* where they are not and nobody could die: who comes wakes us */
 #define PAUSES_MAX 128              /* between two looks at the ring: see pace */
 #define PAUSES_A_PASS 256u          /* between two looks at the clock: some 6 us */
+#define GLANCE_PAUSES 32u           /* half a us: looks before the first look at the clock */
 #define OTHERS_RAN_NS INT64_C(2000) /* a yield that takes longer than that let somebody run: alone it takes 0.5 us */
 #define END_NS INT64_C(20000)       /* between two looks at the end of the peers */
 #define LINGER_PAUSES 512           /* 13 us here, about what a sleep and a wake take: see linger */
@@ -463,12 +464,30 @@ int64_t weir_now(void)
     return weir_os_now_ns();
 }
 
+/* An answer that is on its way comes sooner than the clock is read and all else is looked at: so who spins looks for it
+ * first. */
+static weir_status glance(const struct channel_wait *w)
+{
+    struct channel_cold *cold = channel_cold(w->channel);
+    weir_status status = w->none;
+    if (w->goal != GOAL_MESSAGE || cold->wait == WEIR_WAIT_SLEEP || cold->idle || cold->crowded)
+        return status;
+    for (uint32_t paused = 0; status == w->none && paused < GLANCE_PAUSES; paused += cold->pauses) {
+        for (uint32_t i = 0; i < cold->pauses; i++)
+            weir_pause();
+        status = weir_channel_look(w);
+    }
+    return status;
+}
+
 weir_status weir_channel_wait_for(const struct channel_wait *w, weir_timeout timeout)
 {
     struct channel_cold *cold = channel_cold(w->channel);
     if (cold->crowded && timeout != WEIR_NOWAIT && cold->wait == WEIR_WAIT_SPIN)
         (void)yield(cold, weir_os_now_ns()); /* others make a batch of it, or room for one */
     weir_status status = weir_channel_look(w);
+    if (status == w->none && timeout != WEIR_NOWAIT)
+        status = glance(w);
     if (status != w->none)
         return status;
     int64_t now = weir_os_now_ns();

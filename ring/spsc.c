@@ -206,6 +206,8 @@ weir_status weir_spsc_place_slow(weir_spsc_producer *p, uint64_t len, uint64_t *
     weir_status status = read_head(p);
     if (status != WEIR_OK)
         return status;
+    /* In a stream more are on their way to the consumer, or their release is on its way back. */
+    p->alone = p->pos - p->head_pos <= weir_spsc_size(len);
     return weir_spsc_fits(p, len, start_pos) ? WEIR_OK : WEIR_FULL;
 }
 
@@ -225,6 +227,8 @@ static void own(weir_spsc_producer *p, uint64_t pos, uint64_t to_pos)
 void weir_spsc_own(weir_spsc_producer *p, uint64_t end_pos, uint64_t size)
 {
     uint64_t ahead = 2 * size > WEIR_SPSC_AHEAD_MIN ? 2 * size : WEIR_SPSC_AHEAD_MIN;
+    if (p->alone && size <= WEIR_LINE) /* the consumer's processor, which guesses what comes next, takes more from us */
+        ahead = WEIR_SPSC_AHEAD_ALONE;
     uint64_t to_pos = end_pos + (ahead < WEIR_SPSC_AHEAD_MAX ? ahead : WEIR_SPSC_AHEAD_MAX);
     if ((int64_t)(p->limit_pos - to_pos) < 0)
         to_pos = p->limit_pos; /* behind it is what the consumer still has */

@@ -41,7 +41,8 @@ WEIR_BEGIN_DECLS
 #define WEIR_SPSC_CONTROL 256u /* bytes before the data: two line pairs */
 #define WEIR_SPSC_COPY_MAX 1024u /* bytes; above it memcpy is as fast */
 #define WEIR_SPSC_AHEAD_MIN 512u  /* bytes behind a record that are made the producer's own at once: two records of */
-#define WEIR_SPSC_AHEAD_MAX 4096u /* its size, but no less and no more than these; a longer record's own come before it */
+#define WEIR_SPSC_AHEAD_MAX 4096u /* its size, but no less and no more than these; a longer record's own come before it. */
+#define WEIR_SPSC_AHEAD_ALONE 128u /* No less than this of records that fit a line and go one at a time (ring/README.md) */
 #define WEIR_SPSC_OWN_MAX 65536u  /* of a longer reservation: more would leave L1 and L2 again before it is filled */
 #define WEIR_SPSC_NOT_CLEARED UINT64_C(1) /* no position: those are multiples of 8 */
 
@@ -69,6 +70,7 @@ typedef struct weir_spsc_producer {
     uint64_t head_pos;     /* the consumer's position as last believed */
     weir_atomic_u64 *head; /* the consumer's position, in the ring; null: others move the limit (broadcast_gated.h) */
     weir_status fault;     /* WEIR_E_CORRUPT once seen */
+    bool alone;            /* records go one at a time: when the consumer was asked last, it had all but one */
 } weir_spsc_producer;
 
 /* The consumer's private half. */

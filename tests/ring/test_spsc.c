@@ -488,6 +488,33 @@ Test(spsc, every_release_stores_the_position_before_it_returns)
     rig_close(&r);
 }
 
+/* Records are read as soon as so many are there.  In the third lap: how many pushes had the fourth line behind them cleared? */
+static unsigned lines_ahead(unsigned held)
+{
+    rig r;
+    uint64_t msg[7] = { 0 }; /* a record is a line */
+    uint32_t len;
+    unsigned cleared = 0;
+    rig_open(&r, 4096, 0);
+    for (unsigned pushed = 0; pushed < 3 * 64; pushed += held) {
+        for (unsigned i = 0; i < held; i++) {
+            CHECK_OK(weir_spsc_push(&r.p, msg, sizeof msg));
+            const weir_atomic_u64 *line = weir_word_at(r.mem + WEIR_SPSC_CONTROL, (r.p.pos + 256) % 4096);
+            cleared += pushed >= 2 * 64 && weir_load_rlx(line) == 0;
+        }
+        for (unsigned i = 0; i < held; i++)
+            CHECK_OK(weir_spsc_pop(&r.c, msg, sizeof msg, &len));
+    }
+    rig_close(&r);
+    return cleared;
+}
+
+Test(spsc, lines_are_taken_far_ahead_only_where_records_do_not_go_one_at_a_time)
+{
+    CHECK(lines_ahead(1) == 0);
+    CHECK(lines_ahead(8) != 0);
+}
+
 Test(spsc, ready_sees_a_record_without_reading_it)
 {
     rig r;
