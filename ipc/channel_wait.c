@@ -102,6 +102,14 @@ void weir_channel_woken_by_any(weir_channel *channel, uint32_t producer)
     woken(channel, producer, true, 0);
 }
 
+/* A producer may wait for the end of this very run. */
+void weir_channel_wake_for_hand(weir_channel *channel)
+{
+    uint64_t word = channel->hand.done_word;
+    bool finished = (word & 0xfe) == 0;
+    woken(channel, peer_place(channel), finished, word & ~UINT64_C(0xff));
+}
+
 /* All of the side: who clears a word that several wait on wakes them all, who wait in poll too. */
 void weir_channel_wake_own(weir_channel *channel)
 {
