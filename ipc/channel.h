@@ -42,6 +42,7 @@
 #include <weir/naming/participant.h>
 #include <weir/naming/section.h>
 #include <weir/ring/broadcast_gated.h>
+#include <weir/ring/mpmc.h>
 #include <weir/ring/spsc.h>
 
 WEIR_BEGIN_DECLS
@@ -289,6 +290,7 @@ struct weir_channel {      /* on a page that a fork clears: in a child everythin
     union { /* attached in a producer's handle, */
         weir_spsc_producer tx;
         weir_broadcast_gated_writer gated_tx; /* which begins with its lane */
+        weir_mpmc_producer slots_tx;          /* in which tx finds no room */
     };
     union { /* in a consumer's, once there is a ring; of kinds whose calls are not inline, neither is */
         weir_spsc_consumer rx;
@@ -300,14 +302,14 @@ struct weir_channel {      /* on a page that a fork clears: in a child everythin
     weir_atomic_u32 cancelled;
     weir_atomic_u32 alert; /* the descriptor for poll, plus 1; 0: none */
     uint32_t full_fence;   /* this channel's senders pay the handshake's fence */
+    weir_mpmc_hand hand;   /* what a work queue's consumer has in hand */
 };
 
 /* What is not done at once, and the leaving: calls behind which nothing follows, so that the fast paths are without. */
 WEIR_API weir_status weir_channel_send_slow(weir_channel *channel, const void *msg, uint64_t len, int more,
                                             weir_timeout timeout);
 WEIR_API weir_status weir_channel_wake_and_leave(weir_channel *channel);
-WEIR_API weir_status weir_channel_reserve_slow(weir_channel *channel, uint64_t len, void **slot, weir_timeout timeout,
-                                               weir_status status);
+WEIR_API weir_status weir_channel_reserve_slow(weir_channel *channel, uint64_t len, void **slot, weir_timeout timeout);
 WEIR_API weir_status weir_channel_commit_slow(weir_channel *channel, uint64_t len, int more, weir_status status);
 WEIR_API weir_status weir_channel_flush_slow(weir_channel *channel);
 WEIR_API weir_status weir_channel_peek_slow(weir_channel *channel, const void **msg, uint32_t *len,
@@ -316,6 +318,7 @@ WEIR_API weir_status weir_channel_receive_slow(weir_channel *channel, void *buff
                                                int more, weir_timeout timeout, weir_status status);
 WEIR_API weir_status weir_channel_release_slow(weir_channel *channel);
 WEIR_API void weir_channel_wake(weir_channel *channel);
+WEIR_API void weir_channel_wake_for_hand(weir_channel *channel);
 
 WEIR_INLINE int weir_channel_enter(weir_channel *channel)
 {
@@ -349,6 +352,14 @@ static inline void weir_channel_published(weir_channel *channel)
         weir_channel_wake(channel);
 }
 
+/* Gives back what was read of what is in hand. */
+WEIR_INLINE void weir_channel_release_hand(weir_channel *channel)
+{
+    weir_mpmc_hand_release(&channel->hand);
+    if (weir_channel_peer_sleeps(channel))
+        weir_channel_wake_for_hand(channel);
+}
+
 static inline void weir_channel_released(weir_channel *channel)
 {
     if (weir_channel_peer_sleeps(channel) &&
@@ -365,13 +376,39 @@ WEIR_INLINE weir_status weir_channel_sent(weir_channel *channel, int more)
     return weir_channel_leave(channel, WEIR_OK);
 }
 
+/* What the lane's calls did not do.  A work queue's slots do it, if they have room, in a handle without a lane. */
+WEIR_INLINE weir_status weir_channel_put_apart(weir_channel *channel, const void *msg, uint64_t len, int more,
+                                               weir_timeout timeout)
+{
+    if (channel->tx.capacity == 0 &&
+        weir_mpmc_put_now(&channel->slots_tx, msg, len, more != 0, channel->messages))
+        return weir_channel_sent(channel, more);
+    return weir_channel_send_slow(channel, msg, len, more, timeout);
+}
+
+WEIR_INLINE weir_status weir_channel_reserve_apart(weir_channel *channel, uint64_t len, void **slot,
+                                                   weir_timeout timeout)
+{
+    if (channel->tx.capacity == 0 && weir_mpmc_reserve_now(&channel->slots_tx, len, slot))
+        return weir_channel_leave(channel, WEIR_OK);
+    return weir_channel_leave(channel, weir_channel_reserve_slow(channel, len, slot, timeout));
+}
+
+WEIR_INLINE weir_status weir_channel_commit_apart(weir_channel *channel, uint64_t len, int more)
+{
+    weir_status status = weir_mpmc_commit_as(&channel->slots_tx, len, more != 0, channel->messages);
+    if (WEIR_LIKELY(status == WEIR_OK))
+        return weir_channel_sent(channel, more);
+    return weir_channel_leave(channel, weir_channel_commit_slow(channel, len, more, status));
+}
+
 WEIR_INLINE weir_status weir_channel_put(weir_channel *channel, const void *msg, uint64_t len, int more,
                                            weir_timeout timeout)
 {
     if (!weir_channel_enter(channel))
         return WEIR_E_BUSY;
     if (WEIR_UNLIKELY(!weir_spsc_put_now(&channel->tx, msg, len, more != 0, channel->messages)))
-        return weir_channel_send_slow(channel, msg, len, more, timeout);
+        return weir_channel_put_apart(channel, msg, len, more, timeout);
     return weir_channel_sent(channel, more);
 }
 
@@ -423,20 +460,21 @@ WEIR_API weir_status weir_send_pieces(weir_channel *channel, const weir_piece *p
  * Write there, then weir_commit.  A send, or another reserve, gives the room up.
  *
  * Returns:  as weir_send.  If killed: the message was never sent. */
-static inline weir_status weir_reserve(weir_channel *channel, uint64_t len, void **slot, weir_timeout timeout)
+WEIR_INLINE weir_status weir_reserve(weir_channel *channel, uint64_t len, void **slot, weir_timeout timeout)
 {
     if (!weir_channel_enter(channel))
         return WEIR_E_BUSY;
-    weir_status status = weir_spsc_reserve(&channel->tx, len, slot);
-    if (WEIR_UNLIKELY(status != WEIR_OK))
-        status = weir_channel_reserve_slow(channel, len, slot, timeout, status);
-    return weir_channel_leave(channel, status);
+    if (WEIR_UNLIKELY(!weir_spsc_reserve_now(&channel->tx, len, slot)))
+        return weir_channel_reserve_apart(channel, len, slot, timeout);
+    return weir_channel_leave(channel, WEIR_OK);
 }
 
 WEIR_INLINE weir_status weir_channel_commit(weir_channel *channel, uint64_t len, int more)
 {
     if (!weir_channel_enter(channel))
         return WEIR_E_BUSY;
+    if (WEIR_UNLIKELY(channel->tx.reserved == 0) && channel->tx.capacity == 0)
+        return weir_channel_commit_apart(channel, len, more);
     weir_status status = weir_spsc_commit_as(&channel->tx, len, more != 0, channel->messages);
     if (WEIR_UNLIKELY(status != WEIR_OK))
         return weir_channel_leave(channel, weir_channel_commit_slow(channel, len, more, status));
@@ -480,6 +518,16 @@ static inline weir_status weir_flush(weir_channel *channel)
 
 /* ---- consumer ---- */
 
+/* Of who has no lane in hand: from a run. */
+WEIR_INLINE weir_status weir_channel_peek_apart(weir_channel *channel, const void **msg, uint32_t *len,
+                                                weir_timeout timeout)
+{
+    if (WEIR_UNLIKELY(!weir_mpmc_hand_peek(&channel->hand, msg, len)))
+        return weir_channel_leave(channel, weir_channel_peek_slow(channel, msg, len, timeout, WEIR_E_STATE));
+    weir_tally(channel->messages, 1);
+    return weir_channel_leave(channel, WEIR_OK);
+}
+
 /* weir_peek gives the next message in place, waiting for one up to timeout, and moves on to the one behind it.  The
  * bytes stay until weir_release.  A call that waits releases nothing: release before you wait for more than the lane
  * holds.
@@ -492,34 +540,49 @@ static inline weir_status weir_flush(weir_channel *channel)
  *           or type); WEIR_E_STATE (a producer's handle); WEIR_E_NO_MEMORY (no address space for the lane);
  *           WEIR_E_BUSY; WEIR_E_FORKED.
  * If killed: the message is received again by the next consumer. */
-static inline weir_status weir_peek(weir_channel *channel, const void **msg, uint32_t *len, weir_timeout timeout)
+WEIR_INLINE weir_status weir_peek(weir_channel *channel, const void **msg, uint32_t *len, weir_timeout timeout)
 {
     if (!weir_channel_enter(channel))
         return WEIR_E_BUSY;
+    if (channel->rx.capacity == 0)
+        return weir_channel_peek_apart(channel, msg, len, timeout);
     weir_status status = weir_spsc_peek(&channel->rx, msg, len);
-    if (WEIR_LIKELY(status == WEIR_OK))
-        weir_tally(channel->messages, 1);
-    else
-        status = weir_channel_peek_slow(channel, msg, len, timeout, status);
-    return weir_channel_leave(channel, status);
+    if (WEIR_UNLIKELY(status != WEIR_OK))
+        return weir_channel_leave(channel, weir_channel_peek_slow(channel, msg, len, timeout, status));
+    weir_tally(channel->messages, 1);
+    return weir_channel_leave(channel, WEIR_OK);
 }
 
 /* weir_release gives the room of every message received or peeked so far back to the producer.
  *
  * Returns:  WEIR_OK; WEIR_E_STATE (a producer's handle); WEIR_E_CORRUPT; WEIR_E_BUSY; WEIR_E_FORKED.
  * If killed: all of them are received again by the next consumer, or none. */
-static inline weir_status weir_release(weir_channel *channel)
+WEIR_INLINE weir_status weir_release(weir_channel *channel)
 {
     if (!weir_channel_enter(channel))
         return WEIR_E_BUSY;
     weir_status status = WEIR_OK;
-    if (WEIR_UNLIKELY(channel->rx.capacity == 0)) {
-        status = weir_channel_release_slow(channel);
-    } else {
+    if (channel->rx.capacity != 0) {
         weir_spsc_release(&channel->rx);
         weir_channel_released(channel);
+    } else if (channel->hand.run != NULL) {
+        weir_channel_release_hand(channel);
+    } else {
+        status = weir_channel_release_slow(channel);
     }
     return weir_channel_leave(channel, status);
+}
+
+/* The same. */
+WEIR_INLINE weir_status weir_channel_receive_apart(weir_channel *channel, void *buffer, uint64_t size_bytes,
+                                                   uint32_t *len, weir_timeout timeout)
+{
+    if (WEIR_UNLIKELY(!weir_mpmc_hand_pop(&channel->hand, buffer, size_bytes, len)))
+        return weir_channel_leave(channel, weir_channel_receive_slow(channel, buffer, size_bytes, len, 0, timeout,
+                                                                     WEIR_E_STATE));
+    weir_channel_release_hand(channel);
+    weir_tally(channel->messages, 1);
+    return weir_channel_leave(channel, WEIR_OK);
 }
 
 /* weir_receive copies the next message into buffer, waiting for one up to timeout, and releases it.
@@ -527,11 +590,13 @@ static inline weir_status weir_release(weir_channel *channel)
  * Returns:  as weir_peek; WEIR_E_TOO_SMALL (size_bytes is less than the message, which stays the next; *len = its
  *           bytes).
  * If killed: the message is received again by the next consumer, or was received. */
-static inline weir_status weir_receive(weir_channel *channel, void *buffer, uint64_t size_bytes, uint32_t *len,
+WEIR_INLINE weir_status weir_receive(weir_channel *channel, void *buffer, uint64_t size_bytes, uint32_t *len,
                                        weir_timeout timeout)
 {
     if (!weir_channel_enter(channel))
         return WEIR_E_BUSY;
+    if (channel->rx.capacity == 0)
+        return weir_channel_receive_apart(channel, buffer, size_bytes, len, timeout);
     weir_status status = weir_spsc_pop(&channel->rx, buffer, size_bytes, len);
     if (WEIR_UNLIKELY(status != WEIR_OK))
         return weir_channel_leave(channel, weir_channel_receive_slow(channel, buffer, size_bytes, len, 0, timeout, status));
@@ -542,17 +607,20 @@ static inline weir_status weir_receive(weir_channel *channel, void *buffer, uint
 
 /* weir_receive_more is weir_receive without the release: weir_release, or a later weir_receive, gives back the room of
  * all.  A call that waits releases nothing. */
-static inline weir_status weir_receive_more(weir_channel *channel, void *buffer, uint64_t size_bytes, uint32_t *len,
+WEIR_INLINE weir_status weir_receive_more(weir_channel *channel, void *buffer, uint64_t size_bytes, uint32_t *len,
                                             weir_timeout timeout)
 {
     if (!weir_channel_enter(channel))
         return WEIR_E_BUSY;
-    weir_status status = weir_spsc_pop_more(&channel->rx, buffer, size_bytes, len);
-    if (WEIR_LIKELY(status == WEIR_OK))
-        weir_tally(channel->messages, 1);
-    else
-        status = weir_channel_receive_slow(channel, buffer, size_bytes, len, 1, timeout, status);
-    return weir_channel_leave(channel, status);
+    weir_status status = WEIR_E_STATE;
+    if (channel->rx.capacity != 0)
+        status = weir_spsc_pop_more(&channel->rx, buffer, size_bytes, len);
+    else if (weir_mpmc_hand_pop(&channel->hand, buffer, size_bytes, len))
+        status = WEIR_OK;
+    if (WEIR_UNLIKELY(status != WEIR_OK))
+        return weir_channel_leave(channel, weir_channel_receive_slow(channel, buffer, size_bytes, len, 1, timeout, status));
+    weir_tally(channel->messages, 1);
+    return weir_channel_leave(channel, WEIR_OK);
 }
 
 WEIR_END_DECLS

@@ -30,6 +30,7 @@ void weir_channel_poison(weir_channel *channel, weir_status status)
     channel_cold(channel)->attached = false; /* its peers see to what it had, as to a dead one's */
     channel->tx = (weir_spsc_producer){ .fault = status };
     channel->rx = (weir_spsc_consumer){ .fault = status };
+    channel->hand = (weir_mpmc_hand){ .next = NULL };
 }
 
 /* Is the handle a live one of that role, and attached to a ring?  Then a call that the inline path could not serve is
@@ -80,10 +81,11 @@ weir_status weir_channel_send_slow(weir_channel *channel, const void *msg, uint6
     return weir_channel_leave(channel, send(channel, msg, len, more, timeout));
 }
 
-weir_status weir_channel_reserve_slow(weir_channel *channel, uint64_t len, void **slot, weir_timeout timeout,
-                                      weir_status status)
+weir_status weir_channel_reserve_slow(weir_channel *channel, uint64_t len, void **slot, weir_timeout timeout)
 {
     const struct channel_kind *kind = channel_cold(channel)->kind;
+    const weir_spsc_producer *tx = &channel->tx;
+    weir_status status = tx->capacity != 0 || tx->fault != WEIR_OK ? weir_spsc_reserve(&channel->tx, len, slot) : WEIR_E_STATE;
     bool inlined = status != WEIR_E_STATE && (status != WEIR_FULL || kind->reserve == weir_channel_lane_reserve);
     if (!inlined && serves(channel, WEIR_PRODUCER))
         status = kind->reserve(channel, len, slot);
@@ -203,7 +205,7 @@ weir_status weir_channel_send_by(weir_channel *channel, const weir_piece *pieces
     if (status == WEIR_FULL)
         *timeout = weir_channel_deadline(*timeout);
     if (status != WEIR_OK)
-        status = weir_channel_reserve_slow(channel, len, &slot, *timeout, status);
+        status = weir_channel_reserve_slow(channel, len, &slot, *timeout);
     if (status == WEIR_OK) {
         copy_pieces(slot, pieces, count);
         status = weir_spsc_commit_as(&channel->tx, len, false, NULL);

@@ -23,7 +23,6 @@ union channel_end {
     weir_mpsc_consumer mpsc;
     weir_mpsc_ordered_producer ordered_tx;
     weir_mpsc_ordered_consumer ordered;
-    weir_mpmc_producer mpmc_tx;
     weir_mpmc_consumer mpmc;
     weir_broadcast_writer broadcast_tx;
     weir_broadcast_reader broadcast;
@@ -125,6 +124,14 @@ _Static_assert(sizeof(weir_channel) <= WEIR_OS_HANDLE_PART, "a handle's parts fi
 _Static_assert(sizeof(struct channel_cold) <= WEIR_OS_HANDLE_PART, "a handle's parts fit their pages");
 _Static_assert(offsetof(weir_channel, busy) / 32 == offsetof(weir_channel, tx.reserved) / 32,
                "what a send stores in the handle goes to the cache as one store (ring/README.md)");
+
+#define CHANNEL_OVERLAID(field) \
+    (offsetof(weir_mpmc_producer, none) <= offsetof(weir_spsc_producer, field) && \
+     offsetof(weir_mpmc_producer, stop_pos) > offsetof(weir_spsc_producer, field))
+_Static_assert(CHANNEL_OVERLAID(reserved) && CHANNEL_OVERLAID(record_max) && CHANNEL_OVERLAID(limit_pos) &&
+                   CHANNEL_OVERLAID(capacity) &&
+                   offsetof(weir_mpmc_producer, fault) == offsetof(weir_spsc_producer, fault),
+               "the inline calls of a lane find nothing in a work queue's producer, and its fault");
 
 /* weir_channel_tally adds to one of this handle's counters (WEIR_COUNT_...). */
 static inline void weir_channel_tally(struct channel_cold *cold, unsigned which, uint64_t more)

@@ -49,13 +49,20 @@ static void wake_producer(struct channel_cold *cold, uint32_t slot, bool keeps)
         weir_channel_signal(cold, slot, keeps);
 }
 
+/* Of a consumer: the place of the producer whose lane is in hand, or of the only one. */
+static uint32_t peer_place(const weir_channel *channel)
+{
+    weir_channel_member *first = channel_cold((weir_channel *)channel)->layout->member;
+    return (uint32_t)(((uintptr_t)channel->peer - (uintptr_t)&first->sleeper) / sizeof *first);
+}
+
 void weir_channel_wake(weir_channel *channel)
 {
     struct channel_cold *cold = channel_cold(channel);
     if (cold->role == WEIR_PRODUCER)
         wake_consumers(cold, true);
     else
-        wake_producer(cold, 0, true); /* of kinds that have one: the others wake by place */
+        wake_producer(cold, peer_place(channel), true);
 }
 
 weir_status weir_channel_wake_and_leave(weir_channel *channel)
@@ -94,6 +101,14 @@ void weir_channel_woken(weir_channel *channel, uint32_t producer, uint64_t relea
 void weir_channel_woken_by_any(weir_channel *channel, uint32_t producer)
 {
     woken(channel, producer, true, 0);
+}
+
+/* A producer may wait for the end of this very run. */
+void weir_channel_wake_for_hand(weir_channel *channel)
+{
+    uint64_t word = channel->hand.done_word;
+    bool finished = (word & 0xfe) == 0;
+    woken(channel, peer_place(channel), finished, word & ~UINT64_C(0xff));
 }
 
 /* All of the side: who clears a word that several wait on wakes them all, who wait in poll too. */

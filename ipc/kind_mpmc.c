@@ -51,7 +51,7 @@ static weir_status attach(weir_channel *channel, void *ring, uint64_t bytes, con
         found.record_max != expected.record_max)
         return WEIR_E_MISMATCH;
     if (cold->role == WEIR_PRODUCER)
-        return weir_mpmc_producer_attach(&cold->end.mpmc_tx, ring, bytes, place);
+        return weir_mpmc_producer_attach(&channel->slots_tx, ring, bytes, place);
     if (cold->handles == NULL)
         cold->handles = malloc(shape->producers * sizeof(weir_mpmc_lane));
     if (cold->handles == NULL)
@@ -67,19 +67,11 @@ static weir_status attach(weir_channel *channel, void *ring, uint64_t bytes, con
     return WEIR_OK;
 }
 
-/* What it has claimed and not given back, others recover. */
-static void detach(weir_channel *channel)
-{
-    struct channel_cold *cold = channel_cold(channel);
-    if (cold->role == WEIR_CONSUMER)
-        (void)weir_mpmc_consumer_detach(&cold->end.mpmc);
-}
-
 /* ---- producer ---- */
 
 static weir_mpmc_producer *tx(weir_channel *channel)
 {
-    return &channel_cold(channel)->end.mpmc_tx;
+    return &channel->slots_tx;
 }
 
 static weir_status put(weir_channel *channel, const void *msg, uint64_t len, bool more)
@@ -94,7 +86,7 @@ static weir_status reserve(weir_channel *channel, uint64_t len, void **slot)
 
 static weir_status commit(weir_channel *channel, uint64_t len, bool more)
 {
-    return weir_mpmc_commit_as(tx(channel), len, more);
+    return weir_mpmc_commit_as(tx(channel), len, more, NULL);
 }
 
 static void flush(weir_channel *channel)
@@ -132,19 +124,51 @@ static void stands(struct channel_cold *cold)
     cold->end.mpmc.picky = cold->crowded && cold->wait == WEIR_WAIT_SPIN && !cold->waited;
 }
 
+/* The calls that serve the rest of a run are inline. */
+static void take_in_hand(weir_channel *channel)
+{
+    struct channel_cold *cold = channel_cold(channel);
+    weir_mpmc_consumer *c = &cold->end.mpmc;
+    weir_mpmc_hand_take(c, &channel->hand);
+    channel->peer = &cold->layout->member[c->at].sleeper;
+}
+
+static weir_mpmc_consumer *put_back(weir_channel *channel)
+{
+    struct channel_cold *cold = channel_cold(channel);
+    cold->taken += weir_mpmc_hand_back(&cold->end.mpmc, &channel->hand);
+    return &cold->end.mpmc;
+}
+
+/* What it has claimed and not given back, others recover. */
+static void detach(weir_channel *channel)
+{
+    struct channel_cold *cold = channel_cold(channel);
+    if (cold->role == WEIR_CONSUMER)
+        (void)weir_mpmc_consumer_detach(put_back(channel));
+}
+
 static weir_status peek(weir_channel *channel, const void **msg, uint32_t *len)
 {
     struct channel_cold *cold = channel_cold(channel);
+    weir_mpmc_consumer *c = put_back(channel);
     stands(cold);
-    return weir_mpmc_peek(&cold->end.mpmc, msg, len, &cold->message.producer, &cold->message.redelivered);
+    weir_status status = weir_mpmc_peek(c, msg, len, &cold->message.producer, &cold->message.redelivered);
+    if (status == WEIR_OK)
+        take_in_hand(channel);
+    return status;
 }
 
 static weir_status pop(weir_channel *channel, void *buffer, uint64_t size_bytes, uint32_t *len)
 {
     struct channel_cold *cold = channel_cold(channel);
+    weir_mpmc_consumer *c = put_back(channel);
     stands(cold);
-    return weir_mpmc_pop_more(&cold->end.mpmc, buffer, size_bytes, len, &cold->message.producer,
-                              &cold->message.redelivered);
+    weir_status status = weir_mpmc_pop_more(c, buffer, size_bytes, len, &cold->message.producer,
+                                            &cold->message.redelivered);
+    if (status == WEIR_OK)
+        take_in_hand(channel);
+    return status;
 }
 
 /* Behind the release of what was read of that lane. */
@@ -160,6 +184,10 @@ static void released(weir_channel *channel, uint32_t lane, const weir_mpmc_lane 
 
 static void release(weir_channel *channel)
 {
+    if (channel->hand.run != NULL) {
+        weir_channel_release_hand(channel);
+        return;
+    }
     weir_mpmc_consumer *c = &channel_cold(channel)->end.mpmc;
     if (c->count == 0)
         return;
@@ -171,42 +199,9 @@ static void release(weir_channel *channel)
         released(channel, lane, &c->lanes[lane]);
 }
 
-/* The next message of the run, of a consumer that holds no other. */
-static bool in_hand(weir_channel *channel, const struct channel_get *get)
-{
-    struct channel_cold *cold = channel_cold(channel);
-    weir_mpmc_consumer *c = &cold->end.mpmc;
-    if (c->count == 0 || c->held != 0)
-        return false;
-    weir_mpmc_lane *run = &c->lanes[c->at];
-    if (run->next_pos == run->end_pos || run->redelivered != 0)
-        return false;
-    const unsigned char *slot = weir_mpmc_slot(run->data, run->next_pos, c->shift, c->stride);
-    /* relaxed: as weir_mpmc_peek's. */
-    uint64_t header = weir_load_rlx(weir_word_of(slot, 0));
-    uint32_t bytes = (uint32_t)header;
-    if ((header & WEIR_MPMC_TAG) != weir_mpmc_tag(run->next_pos, c->shift) || bytes > c->record_max)
-        return false; /* weir_mpmc_peek will say so */
-    if (get->msg != NULL)
-        *get->msg = slot + WEIR_MPMC_HEADER;
-    else if (bytes > get->size_bytes)
-        return false;
-    else if (bytes != 0)
-        WEIR_PAYLOAD_READ(get->buffer, slot + WEIR_MPMC_HEADER, bytes);
-    *get->len = bytes;
-    run->next_pos++;
-    cold->taken++;
-    weir_tally(channel->messages, 1);
-    if (get->releases) {
-        weir_mpmc_done(run);
-        released(channel, c->at, run);
-    }
-    return true;
-}
-
 static weir_status ready(weir_channel *channel)
 {
-    return weir_mpmc_ready(&channel_cold(channel)->end.mpmc);
+    return weir_mpmc_ready(put_back(channel));
 }
 
 static bool is_taken(const void *ring, uint64_t bytes, uint32_t place)
@@ -232,7 +227,7 @@ static weir_status recover(weir_channel *channel)
         }
         status = weir_participant_look(cold->section, cold->own.first + owner, &of);
         if (status == WEIR_OK && (of.presence != WEIR_ALIVE || of.generation != generation)) {
-            status = weir_mpmc_recover(&cold->end.mpmc, owner, generation);
+            status = weir_mpmc_recover(put_back(channel), owner, generation);
             weir_channel_recovered(channel, status, owner);
         }
     }
@@ -262,7 +257,6 @@ const struct channel_kind weir_channel_mpmc = {
     .peek = peek,
     .pop = pop,
     .release = release,
-    .in_hand = in_hand,
     .ready = ready,
     .is_taken = is_taken,
     .recover = recover,

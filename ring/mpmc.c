@@ -225,8 +225,9 @@ weir_status weir_mpmc_producer_attach(weir_mpmc_producer *p, void *mem, uint64_t
     status = repair(&own, own.claim_pos);
     if (status != WEIR_OK)
         return status;
-    own.limit_pos = own.pos; /* the first push asks what is free: no more than a lap was ever in use */
+    own.limit_pos = own.stop_pos = own.own_pos = own.pos; /* the first push asks what is free: no more than a lap was in use */
     own.free_pos = own.pos - shape.slots;
+    own.step = own.stride < WEIR_SPSC_AHEAD_MIN ? (uint32_t)(WEIR_SPSC_AHEAD_MIN / own.stride) : 1;
     *p = own;
     return WEIR_OK;
 }
@@ -277,6 +278,59 @@ static weir_status read_free(weir_mpmc_producer *p)
     return WEIR_OK;
 }
 
+/* Makes the lines of the next slots the producer's own, while nobody waits for it, by one store to each (weir_spsc_own), and
+ * never to a header.  They lie in one lap. */
+static void own_lines(weir_mpmc_producer *p, uint64_t count)
+{
+    uint64_t ahead = (int64_t)(p->own_pos - p->pos) > 0 ? p->own_pos - p->pos : 0;
+    unsigned char *header = p->slot + ahead * p->stride, *end = p->slot + count * p->stride;
+    unsigned char *at = p->data + (((uint64_t)(header - p->data) + WEIR_LINE - 1) & ~(uint64_t)(WEIR_LINE - 1));
+    if (p->stride == WEIR_MPMC_HEADER || ahead >= count)
+        return;
+    if ((uint64_t)(end - header) > WEIR_SPSC_AHEAD_MAX)
+        end = header + WEIR_SPSC_AHEAD_MAX;
+    for (; at < end; at += WEIR_LINE) {
+        while (header < at)
+            header += p->stride;
+        /* relaxed: free room, reached through headers that are stored behind this with release. */
+        weir_store_rlx(weir_word_at(at, header == at ? WEIR_MPMC_HEADER : 0), 0);
+    }
+    p->own_pos = p->pos + count;
+}
+
+void weir_mpmc_producer_go_on(weir_mpmc_producer *p)
+{
+    uint64_t slots = UINT64_C(1) << p->shift, lap = slots - (p->pos & (slots - 1)), free = p->limit_pos - p->pos;
+    uint64_t most = free < lap ? free : lap;
+    p->slot = weir_mpmc_slot(p->data, p->pos, p->shift, p->stride);
+    p->tag = weir_mpmc_tag(p->pos, p->shift);
+    p->stop_pos = p->pos + (p->step < most ? p->step : most);
+    own_lines(p, 2 * p->step < most ? 2 * p->step : most);
+}
+
+weir_status weir_mpmc_reserve_slow(weir_mpmc_producer *p, uint64_t len, void **slot)
+{
+    p->reserved = 0;
+    weir_status status = weir_mpmc_place(p, len);
+    if (status == WEIR_OK)
+        (void)weir_mpmc_reserve_now(p, len, slot); /* there is room now */
+    return status;
+}
+
+weir_status weir_mpmc_put_slow(weir_mpmc_producer *p, const void *msg, uint64_t len, int more)
+{
+    weir_status status = weir_mpmc_place(p, len);
+    if (status != WEIR_OK || weir_mpmc_put_now(p, msg, len, more != 0, NULL))
+        return status;
+    unsigned char *payload = p->slot + WEIR_MPMC_HEADER;
+    if (more != 0) /* too long to be copied word by word; otherwise as weir_mpmc_put_now */
+        weir_mpmc_finish(p, len, true, NULL);
+    weir_spsc_copy(payload, msg, len);
+    if (more == 0)
+        weir_mpmc_finish(p, len, false, NULL);
+    return WEIR_OK;
+}
+
 weir_status weir_mpmc_producer_refresh(weir_mpmc_producer *p)
 {
     weir_status status = read_free(p);
@@ -284,7 +338,8 @@ weir_status weir_mpmc_producer_refresh(weir_mpmc_producer *p)
         weir_store_rlx(weir_mpmc_home(p->claim), p->told = p->near); /* relaxed: a hint */
     if (status != WEIR_OK)
         return status;
-    return p->pos != p->limit_pos ? WEIR_OK : WEIR_FULL;
+    weir_mpmc_producer_go_on(p);
+    return p->pos != p->stop_pos ? WEIR_OK : WEIR_FULL;
 }
 
 weir_status weir_mpmc_producer_refuse(const weir_mpmc_producer *p, uint64_t len)

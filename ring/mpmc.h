@@ -54,6 +54,7 @@ WEIR_BEGIN_DECLS
 #define WEIR_MPMC_TAG (UINT64_C(0xffffffff) << 32)
 #define WEIR_MPMC_POS_MASK ((UINT64_C(1) << 56) - 1) /* of positions, what stands in shared words */
 #define WEIR_MPMC_CONFIRMED UINT64_C(1)
+#define WEIR_MPMC_WORD_STEP UINT64_C(254) /* of a run word, for a record: its position goes up, what is left down */
 
 /* What a ring is made as. */
 typedef struct weir_mpmc_shape {
@@ -63,24 +64,32 @@ typedef struct weir_mpmc_shape {
     uint32_t record_max; /* bytes of the longest record, up to WEIR_MPMC_RECORD_MAX */
 } weir_mpmc_shape;
 
-/* The producer's private half.  Its fields belong to the functions below.  Positions count slots. */
+/* The producer's private half.  Its fields belong to the functions below.  Positions count slots.  What a push stores comes
+ * first and lies close (ring/README.md: the same 32 bytes).  Slots are gone through some at a time, up to stop_pos:
+ * no lap ends before it, and the lines up to there, and as many again, are the producer's own already. */
 typedef struct weir_mpmc_producer {
     uint64_t pos;          /* where the next record goes */
-    uint64_t limit_pos;    /* the first position that is not known to be free */
-    unsigned char *data;   /* the lane's slots, at this process's address */
+    unsigned char *slot;   /* its slot; right where pos is not stop_pos */
+    uint64_t none[3];      /* 0: who takes this for a weir_spsc_producer, as a channel does, finds no room in it */
+    uint64_t stop_pos;     /* the first position that takes a closer look; not behind limit_pos */
+    uint32_t record_max;
+    uint32_t reserved;     /* an open reservation: its payload bytes + 1; 0: none is open */
+    uint64_t tag;          /* of the positions before stop_pos */
     uint64_t stride;       /* bytes of a slot */
     uint64_t batch_header; /* an open batch: its first header, not stored yet; 0: no batch is open */
-    uint32_t shift;        /* 2^shift slots */
-    uint32_t record_max;
-    uint32_t reserved; /* an open reservation: its payload bytes + 1; 0: none is open */
-    uint32_t consumers; /* 0: not attached, or corrupt */
     uint64_t batch_pos;
+    weir_status fault;     /* WEIR_E_CORRUPT once seen; a weir_spsc_producer's is in the same place */
+    uint32_t consumers;    /* 0: not attached, or corrupt */
+    unsigned char *data;   /* the lane's slots, at this process's address */
     weir_atomic_u64 *claim; /* the claim word; the run words lie behind it */
-    uint64_t claim_pos;     /* as last believed */
-    uint64_t free_pos;      /* everything before it is done, as last believed */
-    uint32_t near;          /* the caller's: where it runs, or 0; told to consumers when it looks for room */
-    uint32_t told;          /* what was told last */
-    weir_status fault;      /* WEIR_E_CORRUPT once seen */
+    uint64_t limit_pos;    /* the first position that is not known to be free */
+    uint64_t claim_pos;    /* as last believed */
+    uint64_t free_pos;     /* everything before it is done, as last believed */
+    uint64_t own_pos;      /* the lines of the slots before it are the producer's own, as far as it knows */
+    uint32_t step;         /* slots that are gone through at a time */
+    uint32_t shift;        /* 2^shift slots */
+    uint32_t near;         /* the caller's: where it runs, or 0; told to consumers when it looks for room */
+    uint32_t told;         /* what was told last */
 } weir_mpmc_producer;
 
 /* The consumer's private half of a lane: where it is, and the run of it that this consumer has in hand. */
@@ -95,6 +104,19 @@ typedef struct weir_mpmc_lane {
     uint32_t slot;         /* whose run word it is */
     uint32_t redelivered;  /* 1: a former consumer claimed it */
 } weir_mpmc_lane;
+
+/* The rest of the run in hand, up to the lap's end, as a consumer's shortest calls need it: weir_mpmc_hand_take.  All 0:
+ * nothing is in hand.  A run's word goes up by WEIR_MPMC_WORD_STEP for each record. */
+typedef struct weir_mpmc_hand {
+    const unsigned char *next; /* the slot to read next */
+    uint64_t word;         /* the run's word, when all that was read is done; */
+    uint64_t end_word;     /* when all that is in hand is; */
+    uint64_t done_word;    /* as it is */
+    uint64_t tag;
+    uint64_t stride;
+    weir_atomic_u64 *run;  /* where that word is */
+    uint32_t record_max;
+} weir_mpmc_hand;
 
 /* The consumer's private half.  lanes is the caller's memory, a handle for each lane. */
 typedef struct weir_mpmc_consumer {
@@ -178,9 +200,12 @@ WEIR_API weir_status weir_mpmc_producer_attach(weir_mpmc_producer *p, void *mem,
 /* weir_mpmc_record_max returns the bytes of the longest record that p may push; 0 where p is not attached. */
 static inline uint32_t weir_mpmc_record_max(const weir_mpmc_producer *p) { return p->record_max; }
 
-/* The paths that are taken seldom, kept out of line. */
+/* The paths that are taken seldom, kept out of line.  go_on: at stop_pos, to the slots behind it, as far as room is known. */
 WEIR_API weir_status weir_mpmc_producer_refresh(weir_mpmc_producer *p);
 WEIR_API weir_status weir_mpmc_producer_refuse(const weir_mpmc_producer *p, uint64_t len);
+WEIR_API void weir_mpmc_producer_go_on(weir_mpmc_producer *p);
+WEIR_API weir_status weir_mpmc_reserve_slow(weir_mpmc_producer *p, uint64_t len, void **slot);
+WEIR_API weir_status weir_mpmc_put_slow(weir_mpmc_producer *p, const void *msg, uint64_t len, int more);
 
 /* The tag that makes the slot of pos a committed one, in its place in the header; never 0.  A lap's number is kept to
  * 31 bits: of 2^24 slots at most, positions of 56 bits have as many laps, so a tag goes on through their wrap. */
@@ -199,14 +224,14 @@ static inline weir_status weir_mpmc_place(weir_mpmc_producer *p, uint64_t len)
 {
     if (WEIR_UNLIKELY(len > p->record_max))
         return weir_mpmc_producer_refuse(p, len);
-    return WEIR_LIKELY(p->pos != p->limit_pos) ? WEIR_OK : weir_mpmc_producer_refresh(p);
+    return WEIR_LIKELY(p->pos != p->stop_pos) ? WEIR_OK : weir_mpmc_producer_refresh(p);
 }
 
 /* weir_mpmc_flush publishes the open batch; without one it does nothing.
  *
  * Progress: wait-free.  Ordering: release (edge MPMC-DATA).
  * If killed: before the store none of the batch exists; after it, all does. */
-static inline void weir_mpmc_flush(weir_mpmc_producer *p)
+WEIR_INLINE void weir_mpmc_flush(weir_mpmc_producer *p)
 {
     if (p->batch_header == 0)
         return;
@@ -217,43 +242,53 @@ static inline void weir_mpmc_flush(weir_mpmc_producer *p)
     p->batch_header = 0;
 }
 
-/* Makes what is, or will be, in the slot at p->pos the lane's last record. */
-static inline void weir_mpmc_finish(weir_mpmc_producer *p, uint64_t len, bool more)
+/* Makes what is, or will be, in the slot at p->pos the lane's last record; there is room.  tally: as weir_spsc_finish's. */
+WEIR_INLINE void weir_mpmc_finish(weir_mpmc_producer *p, uint64_t len, bool more, weir_atomic_u64 *tally)
 {
-    uint64_t header = weir_mpmc_tag(p->pos, p->shift) | len;
-    weir_atomic_u64 *word = weir_word_at(weir_mpmc_slot(p->data, p->pos, p->shift, p->stride), 0);
-    if (WEIR_UNLIKELY(p->reserved != 0))
-        p->reserved = 0;
+    unsigned char *slot = p->slot;
+    uint64_t header = p->tag | len, pos = p->pos;
     if (more && p->batch_header == 0) { /* nobody looks behind the first header that is not committed */
-        p->batch_pos = p->pos;
+        p->batch_pos = pos;
         p->batch_header = header;
-    } else if (more) {
-        weir_store_rlx(word, header); /* relaxed: reached behind the first alone */
-    } else if (WEIR_UNLIKELY(p->batch_header != 0)) {
-        weir_store_rlx(word, header); /* relaxed: as above */
-        weir_mpmc_flush(p);
+    } else if (more || WEIR_UNLIKELY(p->batch_header != 0)) {
+        weir_store_rlx(weir_word_at(slot, 0), header); /* relaxed: reached behind the first alone */
     } else {
         /* order MPMC-DATA rel: the record's bytes before its header.  Without it a consumer can see the length and an
          * older lap's bytes. */
-        weir_store_rel(word, header);
+        weir_store_rel(weir_word_at(slot, 0), header);
     }
-    p->pos++;
+    if (tally != NULL)
+        weir_tally(tally, 1);
+    p->pos = pos + 1;
+    p->slot = slot + p->stride;
+    if (!more)
+        weir_mpmc_flush(p);
+    if (WEIR_UNLIKELY(p->reserved != 0))
+        p->reserved = 0;
+    if (WEIR_UNLIKELY(pos + 1 == p->stop_pos))
+        weir_mpmc_producer_go_on(p);
 }
 
-static inline weir_status weir_mpmc_put(weir_mpmc_producer *p, const void *msg, uint64_t len, bool more)
+/* Short messages for which room is known need no call. */
+WEIR_INLINE bool weir_mpmc_put_now(weir_mpmc_producer *p, const void *msg, uint64_t len, bool more,
+                                   weir_atomic_u64 *tally)
 {
-    weir_status status = weir_mpmc_place(p, len);
-    if (WEIR_UNLIKELY(status != WEIR_OK))
-        return status;
-    unsigned char *payload = weir_mpmc_slot(p->data, p->pos, p->shift, p->stride) + WEIR_MPMC_HEADER;
+    if (WEIR_UNLIKELY(p->pos == p->stop_pos || len > p->record_max || len > WEIR_SPSC_COPY_MAX))
+        return false;
+    unsigned char *payload = p->slot + WEIR_MPMC_HEADER;
     if (more) { /* nothing is seen before the flush: header first, so that the stores only go up */
-        weir_mpmc_finish(p, len, true);
-        weir_spsc_copy(payload, msg, len);
+        weir_mpmc_finish(p, len, true, tally);
+        weir_spsc_copy_up(payload, msg, len);
     } else {
-        weir_spsc_copy(payload, msg, len);
-        weir_mpmc_finish(p, len, false);
+        weir_spsc_copy_down(payload, msg, len);
+        weir_mpmc_finish(p, len, false, tally);
     }
-    return WEIR_OK;
+    return true;
+}
+
+WEIR_INLINE weir_status weir_mpmc_put(weir_mpmc_producer *p, const void *msg, uint64_t len, bool more)
+{
+    return weir_mpmc_put_now(p, msg, len, more, NULL) ? WEIR_OK : weir_mpmc_put_slow(p, msg, len, more);
 }
 
 /* weir_mpmc_push copies len bytes of msg into the lane as one record and publishes it, and the open batch with it.
@@ -265,39 +300,43 @@ static inline weir_status weir_mpmc_put(weir_mpmc_producer *p, const void *msg, 
  *           waiting); WEIR_E_TOO_LARGE (len over the record limit); WEIR_E_CORRUPT (an impossible claim or run word);
  *           WEIR_E_STATE (p is not attached).
  * If killed: before the header's store the record never existed; after it, it is whole. */
-static inline weir_status weir_mpmc_push(weir_mpmc_producer *p, const void *msg, uint64_t len)
+WEIR_INLINE weir_status weir_mpmc_push(weir_mpmc_producer *p, const void *msg, uint64_t len)
 {
     return weir_mpmc_put(p, msg, len, false);
 }
 
 /* weir_mpmc_push_more is weir_mpmc_push without the publication: the record joins the open batch, or opens one. */
-static inline weir_status weir_mpmc_push_more(weir_mpmc_producer *p, const void *msg, uint64_t len)
+WEIR_INLINE weir_status weir_mpmc_push_more(weir_mpmc_producer *p, const void *msg, uint64_t len)
 {
     return weir_mpmc_put(p, msg, len, true);
+}
+
+/* Where room is known. */
+WEIR_INLINE bool weir_mpmc_reserve_now(weir_mpmc_producer *p, uint64_t len, void **slot)
+{
+    if (WEIR_UNLIKELY(p->pos == p->stop_pos || len > p->record_max))
+        return false;
+    p->reserved = (uint32_t)len + 1;
+    *slot = p->slot + WEIR_MPMC_HEADER;
+    return true;
 }
 
 /* weir_mpmc_reserve gives the address, 8-byte aligned, of room for one record of up to len bytes.  The caller writes
  * there and then commits; a push, or another reserve, gives the room up.  Nothing is visible before the commit.
  *
  * Progress, Returns: as weir_mpmc_push.  If killed: the record never existed. */
-static inline weir_status weir_mpmc_reserve(weir_mpmc_producer *p, uint64_t len, void **slot)
+WEIR_INLINE weir_status weir_mpmc_reserve(weir_mpmc_producer *p, uint64_t len, void **slot)
 {
-    p->reserved = 0;
-    weir_status status = weir_mpmc_place(p, len);
-    if (WEIR_UNLIKELY(status != WEIR_OK))
-        return status;
-    p->reserved = (uint32_t)len + 1;
-    *slot = weir_mpmc_slot(p->data, p->pos, p->shift, p->stride) + WEIR_MPMC_HEADER;
-    return WEIR_OK;
+    return WEIR_LIKELY(weir_mpmc_reserve_now(p, len, slot)) ? WEIR_OK : weir_mpmc_reserve_slow(p, len, slot);
 }
 
-static inline weir_status weir_mpmc_commit_as(weir_mpmc_producer *p, uint64_t len, bool more)
+WEIR_INLINE weir_status weir_mpmc_commit_as(weir_mpmc_producer *p, uint64_t len, bool more, weir_atomic_u64 *tally)
 {
     if (WEIR_UNLIKELY(p->reserved == 0))
         return p->fault != WEIR_OK ? p->fault : WEIR_E_STATE;
     if (WEIR_UNLIKELY(len >= p->reserved))
         return WEIR_E_INVALID;
-    weir_mpmc_finish(p, len, more);
+    weir_mpmc_finish(p, len, more, tally);
     return WEIR_OK;
 }
 
@@ -307,15 +346,15 @@ static inline weir_status weir_mpmc_commit_as(weir_mpmc_producer *p, uint64_t le
  * Returns:  WEIR_OK; WEIR_E_STATE (no reservation is open); WEIR_E_INVALID (len over what was reserved; the reservation
  *           stays); WEIR_E_CORRUPT (the handle found that before).
  * If killed: before the header's store the record never existed; after it, it is whole. */
-static inline weir_status weir_mpmc_commit(weir_mpmc_producer *p, uint64_t len)
+WEIR_INLINE weir_status weir_mpmc_commit(weir_mpmc_producer *p, uint64_t len)
 {
-    return weir_mpmc_commit_as(p, len, false);
+    return weir_mpmc_commit_as(p, len, false, NULL);
 }
 
 /* weir_mpmc_commit_more is weir_mpmc_commit without the publication. */
-static inline weir_status weir_mpmc_commit_more(weir_mpmc_producer *p, uint64_t len)
+WEIR_INLINE weir_status weir_mpmc_commit_more(weir_mpmc_producer *p, uint64_t len)
 {
-    return weir_mpmc_commit_as(p, len, true);
+    return weir_mpmc_commit_as(p, len, true, NULL);
 }
 
 /* weir_mpmc_drained tells whether everything that was pushed into the lane is done: claimed and given back.
@@ -403,14 +442,20 @@ static inline weir_status weir_mpmc_peek(weir_mpmc_consumer *c, const void **msg
     return WEIR_OK;
 }
 
-/* Says in the run's word that all that was read of it is done. */
+/* Says in a run's word how far it is done. */
+WEIR_INLINE void weir_mpmc_say_done(weir_atomic_u64 *run, uint64_t word)
+{
+    /* order MPMC-FREE rel: the reads of these records before their producer's writes over them.  Without it bytes are
+     * overwritten that are still being read. */
+    weir_store_rel(run, word);
+}
+
+/* All that was read of that run is. */
 static inline void weir_mpmc_done(weir_mpmc_lane *of)
 {
     of->pos = of->next_pos;
     uint64_t left = of->end_pos - of->pos;
-    /* order MPMC-FREE rel: the reads of these records before their producer's writes over them.  Without it bytes are
-     * overwritten that are still being read. */
-    weir_store_rel(of->run, of->pos << 8 | left << 1 | WEIR_MPMC_CONFIRMED);
+    weir_mpmc_say_done(of->run, of->pos << 8 | left << 1 | WEIR_MPMC_CONFIRMED);
 }
 
 /* weir_mpmc_release gives back every record read so far, in every lane: they are done.
@@ -454,6 +499,59 @@ static inline weir_status weir_mpmc_pop(weir_mpmc_consumer *c, void *buffer, uin
     if (WEIR_LIKELY(status == WEIR_OK))
         weir_mpmc_release(c);
     return status;
+}
+
+/* ---- the run in hand ---- */
+
+/* weir_mpmc_hand_take gives the rest of c's run, up to the lap's end, into hand; nothing where c holds other runs, or the
+ * run is a former consumer's.  c is not used before weir_mpmc_hand_back, which returns how many records were read.  Both
+ * touch nothing shared. */
+WEIR_API void weir_mpmc_hand_take(weir_mpmc_consumer *c, weir_mpmc_hand *hand);
+WEIR_API uint32_t weir_mpmc_hand_back(weir_mpmc_consumer *c, weir_mpmc_hand *hand);
+
+/* weir_mpmc_hand_peek is weir_mpmc_peek in hand; false: nothing is in hand, or what is there is to be looked at by c. */
+WEIR_INLINE bool weir_mpmc_hand_peek(weir_mpmc_hand *hand, const void **msg, uint32_t *len)
+{
+    if (WEIR_UNLIKELY(hand->word == hand->end_word))
+        return false;
+    /* relaxed: as weir_mpmc_peek's. */
+    uint64_t header = weir_load_rlx(weir_word_of(hand->next, 0));
+    if (WEIR_UNLIKELY((header & WEIR_MPMC_TAG) != hand->tag || (uint32_t)header > hand->record_max))
+        return false;
+    *msg = hand->next + WEIR_MPMC_HEADER;
+    *len = (uint32_t)header;
+    hand->next += hand->stride;
+    hand->word += WEIR_MPMC_WORD_STEP;
+    return true;
+}
+
+/* weir_mpmc_hand_pop copies it; false also where it is longer than that. */
+WEIR_INLINE bool weir_mpmc_hand_pop(weir_mpmc_hand *hand, void *buffer, uint64_t size_bytes, uint32_t *len)
+{
+    const void *msg;
+    uint32_t bytes;
+    if (!weir_mpmc_hand_peek(hand, &msg, &bytes))
+        return false;
+    if (WEIR_UNLIKELY(bytes > size_bytes)) {
+        hand->next -= hand->stride;
+        hand->word -= WEIR_MPMC_WORD_STEP;
+        return false;
+    }
+    if (bytes == size_bytes) /* a size that the compiler may know */
+        weir_spsc_copy_out(buffer, msg, size_bytes);
+    else
+        weir_spsc_copy_out(buffer, msg, bytes);
+    *len = bytes;
+    return true;
+}
+
+/* weir_mpmc_hand_release gives back what was read. */
+WEIR_INLINE void weir_mpmc_hand_release(weir_mpmc_hand *hand)
+{
+    if (hand->done_word == hand->word)
+        return;
+    hand->done_word = hand->word;
+    weir_mpmc_say_done(hand->run, hand->word);
 }
 
 /* weir_mpmc_ready tells whether a record waits that c may have, without claiming it.

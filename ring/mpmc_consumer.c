@@ -278,19 +278,25 @@ weir_status weir_mpmc_consumer_detach(weir_mpmc_consumer *c)
  * none that can be there; otherwise 0. */
 static uint32_t look(const weir_mpmc_consumer *c, const weir_mpmc_lane *of, uint32_t most, uint64_t *odd)
 {
-    uint64_t pos = of->claim_pos, slots = UINT64_C(1) << c->shift;
-    for (uint32_t saw = 0; saw < most; saw++, pos++) {
-        weir_atomic_u64 *word = weir_word_at(weir_mpmc_slot(of->data, pos, c->shift, c->stride), 0);
+    uint64_t slots = UINT64_C(1) << c->shift, stride = c->stride, lap = slots - (of->claim_pos & (slots - 1));
+    uint64_t tag = weir_mpmc_tag(of->claim_pos, c->shift);
+    unsigned char *slot = weir_mpmc_slot(of->data, of->claim_pos, c->shift, stride);
+    *odd = 0;
+    for (uint32_t saw = 0; saw < most; saw++, slot += stride) {
+        if (WEIR_UNLIKELY(saw == lap)) { /* lap goes up by laps: a ring may have fewer slots than most */
+            tag = weir_mpmc_tag(of->claim_pos + saw, c->shift);
+            slot = of->data;
+            lap += slots;
+        }
         /* order MPMC-DATA acq: the header before the record's bytes.
          * order MPMC-LAP acq: a header of a later lap before the next look at the claim word. */
-        uint64_t header = weir_load_acq(word);
-        uint64_t tag = header & WEIR_MPMC_TAG;
-        if (WEIR_LIKELY(tag == weir_mpmc_tag(pos, c->shift)))
+        uint64_t header = weir_load_acq(weir_word_at(slot, 0));
+        if (WEIR_LIKELY((header & WEIR_MPMC_TAG) == tag))
             continue;
-        *odd = tag != weir_mpmc_tag(pos - slots, c->shift) ? header | 1 : 0;
+        uint64_t before = weir_mpmc_tag(of->claim_pos + saw - slots, c->shift);
+        *odd = (header & WEIR_MPMC_TAG) != before ? header | 1 : 0;
         return saw;
     }
-    *odd = 0;
     return most;
 }
 
@@ -485,6 +491,36 @@ void weir_mpmc_release_all(weir_mpmc_consumer *c)
     if (finished && settle(c) != WEIR_OK)
         return; /* the next call says so */
     c->held = c->adopted_count != 0;
+}
+
+void weir_mpmc_hand_take(weir_mpmc_consumer *c, weir_mpmc_hand *hand)
+{
+    *hand = (weir_mpmc_hand){ .next = NULL };
+    if (c->count == 0 || c->held != 0 || c->lanes[c->at].redelivered != 0)
+        return;
+    const weir_mpmc_lane *of = &c->lanes[c->at];
+    uint64_t slots = UINT64_C(1) << c->shift, lap = slots - (of->next_pos & (slots - 1));
+    uint64_t left = of->end_pos - of->next_pos, count = left < lap ? left : lap;
+    uint64_t word = weir_mpmc_run_word(of->next_pos, (uint32_t)left, WEIR_MPMC_CONFIRMED);
+    *hand = (weir_mpmc_hand){
+        .next = weir_mpmc_slot(of->data, of->next_pos, c->shift, c->stride), .word = word,
+        .end_word = word + count * WEIR_MPMC_WORD_STEP,
+        .done_word = word - (of->next_pos - of->pos) * WEIR_MPMC_WORD_STEP,
+        .tag = weir_mpmc_tag(of->next_pos, c->shift), .stride = c->stride, .run = of->run, .record_max = c->record_max,
+    };
+}
+
+uint32_t weir_mpmc_hand_back(weir_mpmc_consumer *c, weir_mpmc_hand *hand)
+{
+    if (hand->run == NULL)
+        return 0;
+    weir_mpmc_lane *of = &c->lanes[c->at];
+    uint64_t next_pos = of->end_pos - weir_mpmc_run_of(hand->word).left;
+    uint32_t count = (uint32_t)(next_pos - of->next_pos);
+    of->next_pos = next_pos;
+    of->pos = of->end_pos - weir_mpmc_run_of(hand->done_word).left;
+    *hand = (weir_mpmc_hand){ .next = NULL };
+    return count;
 }
 
 weir_status weir_mpmc_ready(weir_mpmc_consumer *c)

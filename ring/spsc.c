@@ -211,6 +211,16 @@ weir_status weir_spsc_place_slow(weir_spsc_producer *p, uint64_t len, uint64_t *
     return weir_spsc_fits(p, len, start_pos) ? WEIR_OK : WEIR_FULL;
 }
 
+weir_status weir_spsc_reserve_slow(weir_spsc_producer *p, uint64_t len, void **slot)
+{
+    uint64_t start_pos = 0;
+    p->reserved = 0;
+    weir_status status = weir_spsc_place_slow(p, len, &start_pos);
+    if (status == WEIR_OK)
+        (void)weir_spsc_reserve_now(p, len, slot); /* it fits now */
+    return status;
+}
+
 /* Makes the lines that begin from pos on and before to_pos, all of it free room, the producer's own. */
 static void own(weir_spsc_producer *p, uint64_t pos, uint64_t to_pos)
 {
@@ -239,6 +249,12 @@ void weir_spsc_own_record(weir_spsc_producer *p, uint64_t start_pos, uint64_t le
 {
     uint64_t size = weir_spsc_size(len);
     own(p, start_pos, start_pos + (size < WEIR_SPSC_OWN_MAX ? size : WEIR_SPSC_OWN_MAX));
+}
+
+/* Where the compiler sees no copy that could be too long for a buffer: lengths were compared before. */
+void weir_spsc_copy_long(void *buffer, const void *msg, uint64_t len)
+{
+    WEIR_PAYLOAD_READ(buffer, msg, len);
 }
 
 /* A message that is too long to be copied word by word: in steps whose lines are still in L1 when they are copied to. */

@@ -127,6 +127,8 @@ WEIR_API weir_status weir_spsc_consumer_attach(weir_spsc_consumer *c, void *mem,
 WEIR_API weir_status weir_spsc_place_slow(weir_spsc_producer *p, uint64_t len, uint64_t *start_pos);
 WEIR_API weir_status weir_spsc_put_slow(weir_spsc_producer *p, const void *msg, uint64_t len, int more,
                                         weir_atomic_u64 *tally);
+WEIR_API weir_status weir_spsc_reserve_slow(weir_spsc_producer *p, uint64_t len, void **slot);
+WEIR_API void weir_spsc_copy_long(void *buffer, const void *msg, uint64_t len);
 WEIR_API void weir_spsc_own(weir_spsc_producer *p, uint64_t end_pos, uint64_t size);
 WEIR_API void weir_spsc_own_record(weir_spsc_producer *p, uint64_t start_pos, uint64_t len);
 WEIR_API weir_status weir_spsc_consumer_next(weir_spsc_consumer *c, uint64_t header, const void **msg, uint32_t *len);
@@ -148,10 +150,12 @@ WEIR_INLINE uint64_t weir_spsc_start(const weir_spsc_producer *p, uint64_t len)
 /* The same, and whether it fits there, as far as is known of the consumer. */
 WEIR_INLINE bool weir_spsc_fits(const weir_spsc_producer *p, uint64_t len, uint64_t *start_pos)
 {
+    if (WEIR_UNLIKELY(len > p->record_max))
+        return false;
     uint64_t size = weir_spsc_size(len), start = weir_spsc_start(p, len);
     *start_pos = start;
     /* One header more than the record: the word behind it must be ours to clear. */
-    return len <= p->record_max && (int64_t)(p->limit_pos - (start + size + WEIR_SPSC_HEADER)) >= 0;
+    return (int64_t)(p->limit_pos - (start + size + WEIR_SPSC_HEADER)) >= 0;
 }
 
 /* The same, and the consumer is asked before it does not. */
@@ -396,28 +400,28 @@ WEIR_INLINE weir_status weir_spsc_push_more(weir_spsc_producer *p, const void *m
 WEIR_API weir_status weir_spsc_push_array(weir_spsc_producer *p, const void *msgs, uint64_t len, uint32_t count,
                                           uint32_t *pushed);
 
-/* weir_spsc_reserve gives the address, 8-byte aligned, of room for one record of up to len bytes.  The caller writes
- * there and then commits; a push, or another reserve, gives the room up.  Nothing is visible before the commit.
- *
- * Progress, Returns: as weir_spsc_push.  If killed: the record never existed. */
-WEIR_INLINE weir_status weir_spsc_reserve(weir_spsc_producer *p, uint64_t len, void **slot)
+/* Where it fits, as far as is known of the consumer. */
+WEIR_INLINE bool weir_spsc_reserve_now(weir_spsc_producer *p, uint64_t len, void **slot)
 {
     uint64_t start_pos = 0;
-    if (WEIR_UNLIKELY(!weir_spsc_fits(p, len, &start_pos))) {
-        uint64_t found_pos = 0; /* not start_pos: it would be kept on the stack, another line (ring/README.md) */
-        p->reserved = 0;
-        weir_status status = weir_spsc_place_slow(p, len, &found_pos);
-        if (status != WEIR_OK)
-            return status;
-        start_pos = found_pos;
-    }
+    if (WEIR_UNLIKELY(!weir_spsc_fits(p, len, &start_pos)))
+        return false;
     if (WEIR_UNLIKELY(len > WEIR_SPSC_AHEAD_MAX))
         weir_spsc_own_record(p, start_pos, len); /* the caller fills it word by word */
     p->reserved = (uint32_t)len + 1;
     if ((int64_t)(p->cleared_pos - start_pos - weir_spsc_size(len)) < 0)
         p->cleared_pos = WEIR_SPSC_NOT_CLEARED; /* the caller may write there */
     *slot = p->data + (start_pos & (p->capacity - 1)) + WEIR_SPSC_HEADER;
-    return WEIR_OK;
+    return true;
+}
+
+/* weir_spsc_reserve gives the address, 8-byte aligned, of room for one record of up to len bytes.  The caller writes
+ * there and then commits; a push, or another reserve, gives the room up.  Nothing is visible before the commit.
+ *
+ * Progress, Returns: as weir_spsc_push.  If killed: the record never existed. */
+WEIR_INLINE weir_status weir_spsc_reserve(weir_spsc_producer *p, uint64_t len, void **slot)
+{
+    return WEIR_LIKELY(weir_spsc_reserve_now(p, len, slot)) ? WEIR_OK : weir_spsc_reserve_slow(p, len, slot);
 }
 
 WEIR_INLINE weir_status weir_spsc_commit_as(weir_spsc_producer *p, uint64_t len, bool more, weir_atomic_u64 *tally)
@@ -464,7 +468,7 @@ WEIR_API weir_status weir_spsc_drained(weir_spsc_producer *p);
  * Progress: wait-free.  Ordering: acquire (edge SPSC-DATA).
  * Returns:  WEIR_OK; WEIR_EMPTY; WEIR_E_CORRUPT (an impossible header); WEIR_E_STATE (c is not attached).
  * If killed: the record is seen again by the next consumer. */
-static inline weir_status weir_spsc_peek(weir_spsc_consumer *c, const void **msg, uint32_t *len)
+WEIR_INLINE weir_status weir_spsc_peek(weir_spsc_consumer *c, const void **msg, uint32_t *len)
 {
     if (WEIR_UNLIKELY(c->capacity == 0))
         return c->fault != WEIR_OK ? c->fault : WEIR_E_STATE;
@@ -520,7 +524,7 @@ WEIR_INLINE void weir_spsc_copy_out(void *buffer, const void *msg, uint64_t len)
     }
 #endif
     if (len != 0)
-        WEIR_PAYLOAD_READ(buffer, msg, len);
+        weir_spsc_copy_long(buffer, msg, len);
 }
 
 /* weir_spsc_pop_more copies the next record into buffer and moves on; its room is given back by a later release or pop.
@@ -529,7 +533,7 @@ WEIR_INLINE void weir_spsc_copy_out(void *buffer, const void *msg, uint64_t len)
  * Returns:  WEIR_OK (*len = the record's bytes); WEIR_EMPTY; WEIR_E_TOO_SMALL (size_bytes is less than the record,
  *           which stays the next one; *len = its bytes); WEIR_E_CORRUPT; WEIR_E_STATE (c is not attached).
  * If killed: the record is seen again by the next consumer. */
-static inline weir_status weir_spsc_pop_more(weir_spsc_consumer *c, void *buffer, uint64_t size_bytes, uint32_t *len)
+WEIR_INLINE weir_status weir_spsc_pop_more(weir_spsc_consumer *c, void *buffer, uint64_t size_bytes, uint32_t *len)
 {
     const void *msg;
     uint64_t pos = c->pos;
@@ -550,7 +554,7 @@ static inline weir_status weir_spsc_pop_more(weir_spsc_consumer *c, void *buffer
 /* weir_spsc_pop is weir_spsc_pop_more with a release behind it.
  *
  * If killed: before the release the record is seen again by the next consumer. */
-static inline weir_status weir_spsc_pop(weir_spsc_consumer *c, void *buffer, uint64_t size_bytes, uint32_t *len)
+WEIR_INLINE weir_status weir_spsc_pop(weir_spsc_consumer *c, void *buffer, uint64_t size_bytes, uint32_t *len)
 {
     weir_status status = weir_spsc_pop_more(c, buffer, size_bytes, len);
     if (WEIR_LIKELY(status == WEIR_OK))

@@ -50,7 +50,7 @@ static void producer_sane(hostile_ring *r)
     lane_sane(r, p->claim, p->data, p->consumers, p->stride << p->shift);
     HOSTILE_CHECK(p->stride == weir_mpmc_stride(p->record_max) && p->reserved <= p->record_max + 1);
     HOSTILE_CHECK(p->limit_pos == p->free_pos + slots && p->limit_pos - p->pos <= slots); /* never more than a lap */
-    HOSTILE_CHECK(p->pos - p->claim_pos <= slots);
+    HOSTILE_CHECK(p->pos - p->claim_pos <= slots && p->stop_pos - p->pos <= p->limit_pos - p->pos);
 }
 
 static void consumer_sane(hostile_ring *r)

@@ -4,6 +4,7 @@
 
 #include <criterion/criterion.h>
 #include <pthread.h>
+#include <weir/ipc/channel_private.h>
 #include <weir/naming/os_linux.h>
 
 /* ---- deadlines ---- */
@@ -192,6 +193,44 @@ Test(kinds_waits, who_comes_wakes_who_waits_for_a_peer)
         }
         CHECK_OK(weir_channel_close(own));
     }
+}
+
+/* What the second producer waits for is given back by calls that are inline, of what the consumer has in hand. */
+static void check_whom_the_hand_wakes(weir_kind kind)
+{
+    weir_channel *p[2], *c;
+    const void *msg;
+    uint64_t id = 0;
+    uint32_t len;
+    weir_channel_options options = { .kind = kind, .record_bytes = sizeof id };
+    for (unsigned i = 0; i < 2; i++)
+        CHECK_OK(weir_channel_open(&p[i], "hand", WEIR_PRODUCER, &options));
+    CHECK_OK(weir_channel_open(&c, "hand", WEIR_CONSUMER, &options));
+    for (unsigned i = 0; i < 8; i++)
+        CHECK_OK(weir_send(p[1], &id, sizeof id, WEIR_NOWAIT));
+    weir_channel_member *member = channel_cold(c)->layout->member;
+    for (unsigned i = 0; i < 4; i++) {
+        weir_store32_rlx(&member[0].sleeper.armed, 1);
+        weir_store32_rlx(&member[1].sleeper.armed, 1);
+        if (i < 2) {
+            CHECK_OK(weir_receive(c, &id, sizeof id, &len, WEIR_NOWAIT));
+        } else {
+            CHECK_OK(weir_peek(c, &msg, &len, WEIR_NOWAIT));
+            CHECK_OK(weir_release(c));
+        }
+        CHECK(weir_load32_rlx(&member[1].sleeper.armed) == 0 && weir_load32_rlx(&member[0].sleeper.armed) == 1);
+    }
+    CHECK_OK(weir_channel_close(c));
+    for (unsigned i = 0; i < 2; i++)
+        CHECK_OK(weir_channel_close(p[i]));
+}
+
+Test(kinds_waits, who_reads_on_in_a_lane_wakes_that_lanes_producer_and_no_other)
+{
+    (void)support_shm_dir();
+    check_whom_the_hand_wakes(WEIR_MPSC);
+    check_whom_the_hand_wakes(WEIR_MPSC_ORDERED);
+    check_whom_the_hand_wakes(WEIR_MPMC);
 }
 
 /* ---- pieces ---- */

@@ -107,6 +107,79 @@ static weir_atomic_u64 *run_of(rig *r, uint32_t lane, uint32_t slot) { return we
 
 /* ---- runs ---- */
 
+/* Reads that many records of what is in hand. */
+static void read_in_hand(weir_mpmc_hand *hand, uint32_t lane, uint64_t first, uint64_t last)
+{
+    uint32_t len = 0;
+    for (uint64_t seq = first; seq <= last; seq++) {
+        cr_assert(weir_mpmc_hand_pop(hand, buffer, sizeof buffer, &len));
+        cr_assert(len == length(seq) && record_is(buffer, lane, seq, len));
+    }
+}
+
+Test(mpmc, what_is_in_hand_ends_with_the_lap_and_is_given_back_as_far_as_it_was_read)
+{
+    for (unsigned i = 0; i < STARTS; i++) {
+        rig r;
+        weir_mpmc_hand hand;
+        const void *msg = NULL;
+        uint32_t len = 77;
+        make(&r, 1, 1, 8, starts[i] & ~UINT64_C(7)); /* alone, a consumer claims all that waits */
+        push(&r, 0, 5);
+        expect(&r, 0, 0, 0, 4, false);
+        weir_mpmc_release(&r.c[0]);
+        push(&r, 0, 6); /* three up to the lap's end, three behind it */
+        expect(&r, 0, 0, 5, 5, false);
+        weir_mpmc_hand_take(&r.c[0], &hand);
+        cr_assert_eq(hand.end_word - hand.word, 2 * WEIR_MPMC_WORD_STEP);
+        read_in_hand(&hand, 0, 6, 6);
+        cr_assert(!weir_mpmc_hand_pop(&hand, buffer, length(7) - 1, &len) && len == 77); /* too small: it stays */
+        weir_mpmc_hand_release(&hand);
+        cr_assert_eq(weir_mpmc_run_of(weir_load_rlx(run_of(&r, 0, 0))).left, 4);
+        read_in_hand(&hand, 0, 7, 7);
+        cr_assert(!weir_mpmc_hand_peek(&hand, &msg, &len) && msg == NULL);
+        cr_assert_eq(weir_mpmc_hand_back(&r.c[0], &hand), 2);
+        cr_assert(weir_mpmc_hand_back(&r.c[0], &hand) == 0 && !weir_mpmc_hand_peek(&hand, &msg, &len));
+        cr_assert_eq(weir_mpmc_run_of(weir_load_rlx(run_of(&r, 0, 0))).left, 4); /* what was read only is not done */
+        push(&r, 0, 4);
+        cr_assert_eq(push_as(&r, 0, false), WEIR_FULL);
+        weir_mpmc_hand_take(&r.c[0], &hand);
+        read_in_hand(&hand, 0, 8, 10);
+        weir_mpmc_hand_release(&hand); /* all that was read before it was taken in hand, too */
+        cr_assert_eq(weir_mpmc_run_of(weir_load_rlx(run_of(&r, 0, 0))).left, 0);
+        cr_assert_eq(weir_mpmc_hand_back(&r.c[0], &hand), 3);
+        expect(&r, 0, 0, 11, 14, false);
+        weir_mpmc_release(&r.c[0]);
+        expect_not(&r, 0, WEIR_EMPTY);
+        end(&r);
+    }
+}
+
+Test(mpmc, nothing_is_in_hand_of_a_consumer_that_holds_other_runs_or_those_of_the_dead)
+{
+    rig r;
+    weir_mpmc_hand hand;
+    const void *msg;
+    uint32_t len;
+    make(&r, 2, 2, 8, 0);
+    push(&r, 0, 2);
+    push(&r, 1, 4);
+    expect(&r, 0, 0, 0, 0, false);
+    expect(&r, 0, 1, 0, 0, false); /* while lane 0's run is not given back */
+    weir_mpmc_hand_take(&r.c[0], &hand);
+    cr_assert(hand.run == NULL && !weir_mpmc_hand_peek(&hand, &msg, &len));
+    weir_mpmc_release(&r.c[0]);
+    weir_mpmc_hand_take(&r.c[0], &hand);
+    cr_assert(hand.run != NULL);
+    read_in_hand(&hand, 1, 1, 1);
+    cr_assert_eq(weir_mpmc_hand_back(&r.c[0], &hand), 1);
+    CHECK_OK(weir_mpmc_recover(&r.c[1], 0, r.c[0].generation)); /* it had read that one, and not given it back */
+    expect(&r, 1, 1, 1, 1, true);
+    weir_mpmc_hand_take(&r.c[1], &hand);
+    cr_assert(hand.run == NULL);
+    end(&r);
+}
+
 Test(mpmc, a_claim_takes_half_of_what_waits_rounded_up_and_no_more_than_the_run)
 {
     for (size_t s = 0; s < STARTS; s++) {
