@@ -509,8 +509,8 @@ weir_status weir_channel_wait_for(const struct channel_wait *w, weir_timeout tim
     status = weir_channel_look_at_end(w, now);
     if (status != w->none)
         return status;
-    if (timeout == WEIR_NOWAIT) /* relaxed: this thread's own */
-        return is_for_ring(w) && weir_load32_rlx(&w->channel->alert) != 0 ? weir_channel_rearm(w) : status;
+    if (timeout == WEIR_NOWAIT)
+        return is_for_ring(w) && cold->described ? weir_channel_rearm(w) : status;
     if (!cold->idle)
         cold->since_ns = now;
     int64_t until = weir_channel_end_of(timeout, now);
