@@ -186,7 +186,8 @@ void weir_channel_disarm(weir_channel *channel)
     struct channel_cold *cold = channel_cold(channel);
     if (cold->role == WEIR_PRODUCER || cold->own.count == 1)
         weir_store32_rlx(&channel->sleeper->armed, 0); /* relaxed: a wake too many is harmless */
-    weir_channel_alert(channel); /* not armed, the descriptor is readable */
+    if (cold->described)
+        weir_channel_alert(channel); /* not armed, the descriptor is readable */
 }
 
 /* ---- a descriptor: armed, the FIFO is empty; else there is something in it ---- */
