@@ -153,6 +153,8 @@ weir_status weir_channel_descriptor(weir_channel *channel, int *descriptor)
     weir_status status = weir_channel_explain(channel, WEIR_OK);
     if (status == WEIR_OK)
         status = weir_channel_describe(channel, false, descriptor);
+    if (status == WEIR_OK)
+        channel_cold(channel)->described = true;
     return weir_channel_leave(channel, status);
 }
 

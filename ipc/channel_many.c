@@ -78,11 +78,11 @@ static weir_status spin(const struct many *m, int64_t until_ns, uint32_t *which,
 
 /* How long all of them may sleep.  A wake looks at each, which takes 2 to 3 us: where deaths are told, the longest sleep
  * is so long that this is less than 0.1 % of a core, however many they are. */
-static int64_t bound_of(const struct many *m, int64_t now)
+static int64_t bound_of(const struct many *m, int64_t now, bool rounds)
 {
     int64_t bound = CHANNEL_LONGEST_NS;
     for (uint32_t i = 0; i < m->count; i++) {
-        int64_t longest = weir_channel_longest(channel_cold(m->channels[i]), now);
+        int64_t longest = weir_channel_longest(channel_cold(m->channels[i]), now, rounds);
         bound = longest < bound ? longest : bound;
     }
     if (bound == CHANNEL_LONGEST_NS && m->count * EACH_NS > bound)
@@ -128,19 +128,37 @@ static void arm_all(const struct many *m, struct weir_os_sleep *on)
         weir_fence_sc(); /* order WAKE sc: as in weir_channel_arm */
 }
 
+/* Can it sleep in poll, and is told of deaths there? */
+static bool can_poll(weir_channel *channel)
+{
+    const struct channel_cold *cold = channel_cold(channel);
+    struct weir_detail detail;
+    int descriptor;
+    if (!cold->watched) {
+        (void)weir_channel_begin_to_listen(channel);
+        return cold->watched || (cold->listens && !cold->deaf);
+    }
+    weir_detail_save(&detail);
+    bool can = weir_channel_describe(channel, true, &descriptor) == WEIR_OK;
+    if (!can)
+        weir_detail_restore(&detail);
+    return can;
+}
+
 /* Where no thread tells of deaths, they listen after a second, if all of them can: in poll. */
 static bool listen(const struct many *m, int64_t now)
 {
-    bool listens = false;
+    uint32_t watched = 0;
     for (uint32_t i = 0; i < m->count; i++) {
         const struct channel_cold *cold = channel_cold(m->channels[i]);
-        if (!cold->watched && weir_channel_is_idle(cold, now))
-            (void)weir_channel_begin_to_listen(m->channels[i]);
-        if (!cold->watched && (!cold->listens || cold->deaf))
+        if (!cold->watched && !weir_channel_is_idle(cold, now))
             return false;
-        listens = listens || !cold->watched;
+        watched += cold->watched;
     }
-    return listens;
+    for (uint32_t i = 0; i < m->count && watched != m->count; i++)
+        if (!can_poll(m->channels[i]))
+            return false;
+    return watched != m->count;
 }
 
 /* WEIR_E_UNSUPPORTED: in another way, then. */
@@ -160,7 +178,7 @@ static weir_status sleep_on_words(const struct many *m, uint32_t *which)
             status = WEIR_E_UNSUPPORTED;
             break;
         }
-        int64_t bound = bound_of(m, now);
+        int64_t bound = bound_of(m, now, false);
         note_sleep(m, bound);
         bool slept = weir_os_sleep_any(on, m->count, bound);
         note_wake(m);
@@ -217,7 +235,7 @@ static weir_status sleep_on_descriptors(const struct many *m, uint32_t *which)
         now = weir_os_now_ns();
         if (status != WEIR_EMPTY || now >= m->until_ns)
             break;
-        int64_t bound = bound_of(m, now), next = weir_watch_round(&descriptors[m->count]);
+        int64_t bound = bound_of(m, now, true), next = weir_watch_round(&descriptors[m->count]);
         bound = next >= 0 && next < bound ? next : bound;
         note_sleep(m, bound);
         readable = weir_os_poll(descriptors, m->count + (next < 0), bound);

@@ -87,6 +87,7 @@ struct channel_cold {
     bool unwatchable;               /* that was tried, in vain */
     bool listens;                   /* a client of the watch without its thread: its sleeps do the rounds, */
     bool deaf;                      /* or cannot */
+    bool described;                 /* the caller has the descriptor, which is not for its sleeps alone */
     struct weir_watch_client watch;
     const struct channel_beside *beside; /* NULL: nothing */
     weir_channel *waits_beside;  /* whose waits look at this channel besides; set before the first of them */

@@ -186,7 +186,8 @@ void weir_channel_disarm(weir_channel *channel)
     struct channel_cold *cold = channel_cold(channel);
     if (cold->role == WEIR_PRODUCER || cold->own.count == 1)
         weir_store32_rlx(&channel->sleeper->armed, 0); /* relaxed: a wake too many is harmless */
-    weir_channel_alert(channel); /* not armed, the descriptor is readable */
+    if (cold->described)
+        weir_channel_alert(channel); /* not armed, the descriptor is readable */
 }
 
 /* ---- a descriptor: armed, the FIFO is empty; else there is something in it ---- */
@@ -372,18 +373,18 @@ bool weir_channel_is_idle(const struct channel_cold *cold, int64_t now)
     return now - cold->since_ns > IDLE_AFTER_NS;
 }
 
-/* Its deaths are told, by the watch's thread or by its own sleeps. */
-static bool hears(const struct channel_cold *cold)
+/* Its deaths are told, by the watch's thread or by its own sleeps, if these do the rounds. */
+static bool hears(const struct channel_cold *cold, bool rounds)
 {
-    return cold->watched || (cold->listens && !cold->deaf);
+    return cold->watched || (rounds && cold->listens && !cold->deaf);
 }
 
 /* The longest sleep. */
-int64_t weir_channel_longest(struct channel_cold *cold, int64_t now)
+int64_t weir_channel_longest(struct channel_cold *cold, int64_t now, bool rounds)
 {
     weir_participant peers;
     uint32_t own = 0;
-    if (hears(cold))
+    if (hears(cold, rounds))
         return weir_channel_is_idle(cold, now) ? WATCHED_NS : SLEEP_NS;
     (void)weir_channel_crowd(cold, cold->peers, false, &peers, NULL); /* which cannot fail where nobody is asked */
     bool alone = peers.presence != WEIR_ALIVE; /* a work queue's consumers have each other to look after */
@@ -400,13 +401,13 @@ static bool sleep_once(const struct channel_wait *w, uint32_t armed, int64_t now
     bool idle = weir_channel_is_idle(cold, now);
     if (idle && weir_channel_begin_to_listen(channel))
         return true;
-    int64_t longest = weir_channel_longest(cold, now);
-    int64_t beside = cold->beside != NULL ? weir_channel_longest(channel_cold(cold->beside->channel), now) : longest;
+    int64_t longest = weir_channel_longest(cold, now, true);
+    int64_t beside = cold->beside != NULL ? weir_channel_longest(channel_cold(cold->beside->channel), now, true) : longest;
     longest = beside < longest ? beside : longest;
     int64_t bound = until_ns - now < longest ? until_ns - now : longest;
     weir_channel_tally(cold, WEIR_COUNT_SLEPT, 1);
     WEIR_PROBE3(sleep, weir_section_name(cold->section), (int)cold->role, bound);
-    bool ended = idle && !cold->watched && hears(cold) ? weir_channel_listen(channel, armed, bound)
+    bool ended = idle && !cold->watched && hears(cold, true) ? weir_channel_listen(channel, armed, bound)
                                                        : weir_os_sleep(&channel->sleeper->armed, armed, bound);
     uint32_t now_armed = weir_load32_rlx(&channel->sleeper->armed); /* relaxed: only whether to arm again */
     ended = ended || now_armed == 0; /* another value is another consumer's, who sleeps too */
@@ -509,8 +510,8 @@ weir_status weir_channel_wait_for(const struct channel_wait *w, weir_timeout tim
     status = weir_channel_look_at_end(w, now);
     if (status != w->none)
         return status;
-    if (timeout == WEIR_NOWAIT) /* relaxed: this thread's own */
-        return is_for_ring(w) && weir_load32_rlx(&w->channel->alert) != 0 ? weir_channel_rearm(w) : status;
+    if (timeout == WEIR_NOWAIT)
+        return is_for_ring(w) && cold->described ? weir_channel_rearm(w) : status;
     if (!cold->idle)
         cold->since_ns = now;
     int64_t until = weir_channel_end_of(timeout, now);

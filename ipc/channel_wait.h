@@ -66,13 +66,14 @@ bool weir_channel_is_idle(const struct channel_cold *cold, int64_t now);
 
 /* What a wait is made of, for one handle or many.  look: is it there?  w->none where it is not.  look_at_end: and are
  * the peers?  arm, look again, sleep on what arm returned (weir_channel_longest at most), disarm.
- * announce is arm without its fence, of which who arms several needs one. */
+ * announce is arm without its fence, of which who arms several needs one.  rounds: who listens does the watch's before that
+ * sleep. */
 weir_status weir_channel_look(const struct channel_wait *w);
 weir_status weir_channel_look_at_end(const struct channel_wait *w, int64_t now);
 uint32_t weir_channel_announce(const struct channel_wait *w);
 uint32_t weir_channel_arm(const struct channel_wait *w);
 void weir_channel_disarm(weir_channel *channel);
-int64_t weir_channel_longest(struct channel_cold *cold, int64_t now);
+int64_t weir_channel_longest(struct channel_cold *cold, int64_t now, bool rounds);
 bool weir_channel_take_cancel(weir_channel *channel);
 int64_t weir_channel_end_of(weir_timeout timeout, int64_t now); /* when a wait that begins now ends */
 

@@ -67,9 +67,6 @@ struct sender_state {
     uint64_t dead;   /* generation + 1 of an owner that the kernel says is dead; 0: none */
     int64_t looked_ns; /* when the kernel was last asked whether it lives, */
     uint64_t heard;    /* and how much news of deaths there had been */
-    int64_t lately_ns; /* when a send read the clock last, */
-    uint32_t unread;   /* and how many after it need not, */
-    uint32_t may;      /* of how many */
     struct channel_beside owner; /* what a call looks at besides its answers */
     uint32_t head_bytes;
     union {

@@ -6,8 +6,6 @@
 
 #include <string.h>
 
-#define UNREAD_MAX 15u /* sends in a row that do not read the clock; all bits below a power of two */
-
 /* ---- the owner, as a sender knows it ---- */
 
 /* Is it time to ask the kernel about the owner's lock? */
@@ -21,21 +19,6 @@ static bool is_due(struct sender_state *state, int64_t now)
     state->heard = news;
     state->looked_ns = now;
     return true;
-}
-
-/* The time, some ms behind, for who sends message after message: who is so busy that several of them fall into one tick of
- * that clock reads it with each 16th only. */
-static int64_t lately(struct sender_state *state)
-{
-    if (state->unread != 0) {
-        state->unread--;
-        return state->lately_ns;
-    }
-    int64_t now = weir_os_lately_ns();
-    state->may = now == state->lately_ns ? (state->may * 2 + 1) & UNREAD_MAX : 0;
-    state->unread = state->may;
-    state->lately_ns = now;
-    return now;
 }
 
 /* Who it is now.  A death is asked of the kernel, not at every look; memory says alive until another comes. */
@@ -257,7 +240,7 @@ weir_status weir_sender_send(weir_sender *sender, uint32_t type, uint64_t correl
         return status;
     for (;;) {
         weir_participant owner;
-        status = observe(state, lately(state), &owner);
+        status = observe(state, weir_os_lately_ns(), &owner);
         if (status == WEIR_OK)
             status = news(state, &owner);
         if (status != WEIR_OK)

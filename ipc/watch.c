@@ -38,6 +38,7 @@ static struct {
     bool running; /* the thread; without it, clients do its rounds */
     unsigned clients;
     int64_t left_ns; /* when the last of them went */
+    int64_t news_ns; /* when a client last took news */
     struct weir_watch_place *places[BUCKETS];
 } state = { .epoch = 1, .watch = -1 };
 
@@ -114,7 +115,8 @@ static void note(struct weir_watch_place *place, int64_t now)
     place->times = 0;
 }
 
-static void take_news(int64_t now)
+/* Was there any? */
+static bool take_news(int64_t now)
 {
     int keys[KEYS];
     bool lost = false;
@@ -127,6 +129,7 @@ static void take_news(int64_t now)
     for (unsigned i = 0; lost && i < BUCKETS; i++)
         for (struct weir_watch_place *place = state.places[i]; place != NULL; place = place->next)
             note(place, now);
+    return count != 0 || lost;
 }
 
 /* Tells whom it is time to tell; *next becomes how long it is until the next time, or stays. */
@@ -152,7 +155,7 @@ static void watch_thread(void)
     (void)pthread_mutex_lock(&lock);
     for (;;) {
         int64_t now = weir_os_now_ns(), next = -1;
-        take_news(now);
+        (void)take_news(now);
         tell_all(now, &next);
         if (state.clients == 0) {
             next = state.left_ns + LINGER_NS - now;
@@ -180,9 +183,13 @@ int64_t weir_watch_round(int *watch)
     if (pthread_mutex_trylock(&lock) == 0) { /* who has it tells, or adds or removes: a handler must not wait for that */
         if (!state.running && state.watch >= 0) {
             int64_t now = weir_os_now_ns();
-            take_news(now);
-            tell_all(now, &next);
             *watch = state.watch; /* as long as its caller is a client */
+            if (now - state.news_ns < PACE_NS) { /* or who closes and closes would keep all listeners running */
+                next = PACE_NS;
+            } else {
+                state.news_ns = take_news(now) ? now : state.news_ns;
+                tell_all(now, &next);
+            }
         }
         (void)pthread_mutex_unlock(&lock);
     } else {

@@ -1,6 +1,7 @@
 /* One wait for several channels: how long it sleeps, and what a wake costs, in a time of the test's own that passes in
  * sleeps.  That a death is told and not found by the bound, in real time. */
 #include "ipc/kinds_help.h"
+#include "naming/sections.h"
 
 #include <criterion/criterion.h>
 #include <sys/resource.h>
@@ -24,6 +25,7 @@ static struct {
     bool real;            /* they are slept, and end by a wake alone; */
     bool poll;            /* those in poll are, and begin with the victim's death; on words the first second passes at once */
     uint64_t count, late; /* late: behind the first second */
+    uint64_t polls;       /* of these in poll */
     int64_t shortest_late_ns, longest_ns;
     uint64_t dies_in; /* the sleep in which somebody is killed; 0: none */
     pid_t victim;
@@ -70,8 +72,10 @@ int __wrap_weir_os_poll(const int *descriptors, uint32_t count, int64_t ns)
     }
     if (sleeps.real && ns != 0)
         return __real_weir_os_poll(descriptors, count, HELP_DEADLINE);
-    if (ns != 0)
+    if (ns != 0) {
         note(ns);
+        sleeps.polls++;
+    }
     return __real_weir_os_poll(descriptors, count, 0);
 }
 
@@ -164,6 +168,42 @@ Test(wait_any_bound, sleeps_as_long_where_they_listen_themselves, .timeout = 100
             channel_cold(c[n])->idle = false;
     }
     close_some(MANY);
+}
+
+Test(wait_any_bound, sleeps_on_words_in_its_first_second_whoever_has_listened)
+{
+    const unsigned count = 3;
+    uint32_t which = 0;
+    (void)support_shm_dir();
+    weir_watch_allow(false);
+    open_some(count, count);
+    wait_a_minute(count);
+    CHECK(channel_cold(c[0])->listens && sleeps.polls != 0);
+    for (unsigned n = 0; n < count; n++)
+        channel_cold(c[n])->idle = false;
+    memset(&sleeps, 0, sizeof sleeps);
+    CHECK_STATUS(weir_wait_any(c, count, &which, SECOND / 2), WEIR_TIMEOUT);
+    CHECK(sleeps.count >= 11 && sleeps.polls == 0 && sleeps.longest_ns == FIRST_NS);
+    close_some(count);
+}
+
+/* The first was watched before the program refused that, and can have no FIFO; the last one listens already. */
+Test(wait_any_bound, one_that_cannot_sleep_in_poll_keeps_all_of_them_on_words, .timeout = 100)
+{
+    const unsigned count = 3;
+    uint32_t which = 0;
+    const char *dir = support_shm_dir();
+    open_some(count, count);
+    CHECK_STATUS(receive_nothing(c[0], WEIR_MILLISECONDS(1)), WEIR_TIMEOUT);
+    weir_watch_allow(false);
+    CHECK(unlink(section_path(dir, weir_section_name(channel_cold(c[0])->section)).text) == 0);
+    wait_a_minute(1);
+    CHECK(channel_cold(c[0])->watched);
+    CHECK_STATUS(weir_wait_any(&c[2], 1, &which, 3 * SECOND), WEIR_TIMEOUT);
+    CHECK(channel_cold(c[2])->listens);
+    wait_a_minute(count);
+    CHECK(!channel_cold(c[1])->watched && sleeps.polls == 0 && sleeps.longest_ns == FIRST_NS);
+    close_some(count);
 }
 
 static int no_inotify(int flags) { return (void)flags, errno = ENOSYS, -1; }

@@ -123,6 +123,29 @@ Test(watch, watches_what_has_no_name_or_another_or_is_a_file)
     cr_assert_eq(unlink(path), 0);
 }
 
+/* Rounds one behind the other, while somebody closes and closes. */
+Test(watch, rounds_of_clients_tell_once_in_a_millisecond)
+{
+    const char *dir = support_shm_dir();
+    weir_section *section = create("Global/busy");
+    path_text path = section_path(dir, "Global/busy");
+    watch_sleeper s;
+    int watch;
+    watch_sleeper_init(&s);
+    CHECK_OK(weir_watch_listen(&s.client, section));
+    int64_t from = weir_os_now_ns();
+    for (int i = 0; i < 2000; i++) {
+        watch_touch(path.text);
+        int64_t next = weir_watch_round(&watch);
+        CHECK(next < 0 ? watch >= 0 : next >= MS);
+    }
+    int64_t took = weir_os_now_ns() - from;
+    CHECK(watch_told(&s) != 0 && watch_told(&s) <= (uint64_t)(took / MS) + 1);
+    CHECK(watch_threads() == 0);
+    weir_watch_remove(&s.client);
+    CHECK_OK(weir_section_close(section));
+}
+
 /* ---- failing calls ---- */
 
 static struct {

@@ -148,6 +148,24 @@ Test(watch_refused, who_has_waited_for_a_second_wakes_seldom_and_is_woken_at_onc
     CHECK(support_entries(dir, true) == 0);
 }
 
+/* Its FIFO is for its own sleeps: a look that finds nothing need not see to it, and no sender be told of the next message. */
+Test(watch_refused, who_has_listened_looks_without_arming)
+{
+    const char *dir = support_shm_dir();
+    weir_channel *c, *p;
+    weir_watch_allow(false);
+    CHECK_OK(weir_channel_open(&c, NAME, WEIR_CONSUMER, NULL));
+    CHECK_OK(weir_channel_open(&p, NAME, WEIR_PRODUCER, NULL));
+    CHECK_STATUS(receive_nothing(c, WEIR_MILLISECONDS(1100)), WEIR_TIMEOUT);
+    struct pollfd own = { .fd = (int)weir_load32_rlx(&c->alert) - 1, .events = POLLIN };
+    CHECK(own.fd >= 0 && poll(&own, 1, 0) == 0); /* the end of a wait put nothing there */
+    CHECK_STATUS(receive_nothing(c, WEIR_NOWAIT), WEIR_EMPTY);
+    CHECK(weir_load32_rlx(&c->sleeper->armed) == 0);
+    CHECK_OK(weir_channel_close(p));
+    CHECK_OK(weir_channel_close(c));
+    CHECK(support_entries(dir, true) == 0);
+}
+
 Test(watch_refused, what_needs_the_watch_is_a_status_and_allowed_again_it_works)
 {
     const char *dir = support_shm_dir();
