@@ -269,7 +269,7 @@ WEIR_API weir_status weir_channel_cancel(weir_channel *channel);
 /* weir_watch_allow(false) keeps this process from having the thread that is told of deaths, which the first sleep in any
  * call would start.  Handles that have slept stay as they are.  The others wake every 45 ms in the first second of a wait
  * and ask the kernel about their peers; from then on they sleep in poll, with a FIFO each (as weir_channel_descriptor's),
- * and hear of deaths themselves: within 50 ms, always.  weir_channel_descriptor returns WEIR_E_UNSUPPORTED.  To be called
+ * and hear of deaths themselves, within 50 ms too.  weir_channel_descriptor returns WEIR_E_UNSUPPORTED.  To be called
  * before the first sleep; a forked child has what its parent had.
  *
  * Callers:  any thread. */
