@@ -585,7 +585,8 @@ WEIR_INLINE weir_status weir_channel_receive_apart(weir_channel *channel, void *
     return weir_channel_leave(channel, WEIR_OK);
 }
 
-/* weir_receive copies the next message into buffer, waiting for one up to timeout, and releases it.
+/* weir_receive copies the next message into buffer, waiting for one up to timeout, and releases it and all before it.
+ * Where it gets none those stay; but of MPMC it releases them first where this handle holds as much as one may.
  *
  * Returns:  as weir_peek; WEIR_E_TOO_SMALL (size_bytes is less than the message, which stays the next; *len = its
  *           bytes).

@@ -505,7 +505,9 @@ static inline weir_status weir_mpmc_pop(weir_mpmc_consumer *c, void *buffer, uin
 
 /* weir_mpmc_hand_take gives the rest of c's run, up to the lap's end, into hand; nothing where c holds other runs, or the
  * run is a former consumer's.  c is not used before weir_mpmc_hand_back, which returns how many records were read.  Both
- * touch nothing shared. */
+ * touch nothing shared.
+ *
+ * Callers:  c's.  Progress: wait-free; so are the three calls below.  If killed: as c's, between two calls. */
 WEIR_API void weir_mpmc_hand_take(weir_mpmc_consumer *c, weir_mpmc_hand *hand);
 WEIR_API uint32_t weir_mpmc_hand_back(weir_mpmc_consumer *c, weir_mpmc_hand *hand);
 
@@ -545,7 +547,9 @@ WEIR_INLINE bool weir_mpmc_hand_pop(weir_mpmc_hand *hand, void *buffer, uint64_t
     return true;
 }
 
-/* weir_mpmc_hand_release gives back what was read. */
+/* weir_mpmc_hand_release gives back what was read, of c before the run was taken in hand too.
+ *
+ * Ordering: release (edge MPMC-FREE).  If killed: all of it is done, or comes again to whoever recovers it. */
 WEIR_INLINE void weir_mpmc_hand_release(weir_mpmc_hand *hand)
 {
     if (hand->done_word == hand->word)

@@ -312,6 +312,30 @@ Test(kinds_calls, who_leaves_and_comes_again_goes_on_where_it_was)
     }
 }
 
+/* Only a work queue's: the next message may be had by nobody who holds the one before it. */
+Test(kinds_calls, a_receive_that_is_given_too_little_room_gives_back_what_is_held_of_a_work_queue_alone)
+{
+    (void)support_shm_dir();
+    FOR_EACH_KIND(k) {
+        if (k->kind == WEIR_BROADCAST || k->kind == WEIR_LATEST) /* their producers wait for no release */
+            continue;
+        struct ends ends = open_ends(k, 16384);
+        const void *msg;
+        uint32_t len;
+        char little[4];
+        for (uint64_t id = 1; id <= 2; id++)
+            CHECK_OK(send_id(ends.p, id, WEIR_NOWAIT));
+        CHECK_OK(weir_peek(ends.c, &msg, &len, WEIR_NOWAIT));
+        CHECK_STATUS(weir_receive(ends.c, little, sizeof little, &len, WEIR_NOWAIT), WEIR_E_TOO_SMALL);
+        CHECK_OK(weir_channel_close(ends.c));
+        ends.c = open_kind(NAME, k->kind, WEIR_CONSUMER, 0);
+        for (uint64_t id = k->kind == WEIR_MPMC ? 2 : 1; id <= 2; id++)
+            receive_id(ends.c, id);
+        CHECK(receive_nothing(ends.c, WEIR_NOWAIT) == WEIR_EMPTY);
+        close_ends(ends);
+    }
+}
+
 Test(kinds_calls, what_is_known_of_the_last_message_stays_known_when_no_more_come)
 {
     (void)support_shm_dir();
