@@ -334,7 +334,7 @@ static weir_status get_slow(weir_channel *channel, const struct channel_get *get
     return weir_channel_explain(channel, status);
 }
 
-/* The shortest way of who has claimed several messages. */
+/* The shortest way, of who finds a message at once. */
 static bool get_in_hand(weir_channel *channel, const struct channel_get *get)
 {
     const struct channel_kind *kind = channel_cold(channel)->kind;

@@ -53,9 +53,9 @@ struct channel_kind {
     weir_status (*peek)(weir_channel *channel, const void **msg, uint32_t *len);
     weir_status (*pop)(weir_channel *channel, void *buffer, uint64_t size_bytes, uint32_t *len);
     void (*release)(weir_channel *channel); /* and wakes who sleeps for it */
-    /* Shorter ways to a message, got and counted, each tried before those above; where they say no, they have done nothing.
-     * NULL: there is none.  in_hand: of what is claimed already, by the same producer as the last one.  next: of a kind
-     * whose lane in hand is inline, when that has ended. */
+    /* Shorter ways to a message, got and counted, each tried before those above; where they say no, no message was taken
+     * (what was found lost is still to be told).  NULL: there is none.  in_hand: of a kind whose calls are not inline, for
+     * who finds one at once.  next: of a kind whose lane in hand is inline, when that has ended. */
     bool (*in_hand)(weir_channel *channel, const struct channel_get *get);
     weir_status (*next)(weir_channel *channel, const struct channel_get *get);
     weir_status (*ready)(weir_channel *channel);

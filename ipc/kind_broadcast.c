@@ -131,7 +131,8 @@ static weir_status pop(weir_channel *channel, void *buffer, uint64_t size_bytes,
     weir_status status = weir_broadcast_read(r, buffer, size_bytes, len, &lost);
     if (status == WEIR_OK) {
         cold->message.lost = lost;
-        weir_channel_tally(cold, WEIR_COUNT_LOST, lost);
+        if (WEIR_UNLIKELY(lost != 0))
+            weir_channel_tally(cold, WEIR_COUNT_LOST, lost);
     } else if (status == WEIR_EMPTY) {
         weir_channel_progress(channel, r->number);
     }
@@ -157,19 +158,11 @@ static void release(weir_channel *channel)
 /* Whoever finds a record needs nothing of what a call does that cannot go on. */
 static bool in_hand(weir_channel *channel, const struct channel_get *get)
 {
-    struct channel_cold *cold = channel_cold(channel);
-    weir_broadcast_reader *r = &cold->end.broadcast;
-    bool copies = get->msg == NULL;
-    uint64_t lost;
-    if (weir_broadcast_read(r, copies ? get->buffer : cold->handles, copies ? get->size_bytes : r->record_max, get->len,
-                            &lost) != WEIR_OK)
+    weir_status status = get->msg != NULL ? peek(channel, get->msg, get->len)
+                                          : pop(channel, get->buffer, get->size_bytes, get->len);
+    if (status != WEIR_OK)
         return false;
-    if (!copies)
-        *get->msg = cold->handles;
-    if (lost != 0)
-        weir_channel_tally(cold, WEIR_COUNT_LOST, lost);
-    cold->message = (weir_message){ .lost = lost };
-    cold->taken++;
+    channel_cold(channel)->taken++;
     weir_tally(channel->messages, 1);
     if (get->releases)
         release(channel);
